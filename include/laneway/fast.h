@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * laneway/fast.h - the hot path, inline: send, reserve, commit, next, release.
+ *
+ * The functions at the end are the public ones; what they return is described in laneway/topic.h. Everything above them
+ * (names with lw__) is the agreement between them and the library, is checked by lw_bus_open() through LW_ABI, and is
+ * nobody else's business.
+ *
+ * A record is a header word, the payload, and padding to 8 bytes. The header word at the end of the log is always zero;
+ * the store that makes it non-zero is the commit, and the only one. So a reader looks at one word, and a writer that is
+ * killed anywhere leaves nothing or a whole record. src/lane/layout.h draws it; src/lane/write.c says why it is
+ * correct.
+ *
+ * __atomic built-ins instead of <stdatomic.h>: this file is C++ too.
+ */
+#ifndef LANEWAY_FAST_H
+#define LANEWAY_FAST_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "laneway/topic.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define LW__LIKELY(x) __builtin_expect(!!(x), 1)
+#define LW__UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+/* Header word: length in bits 0-31, the user's type in 32-47, flags in 48-63. */
+#define LW__COMMITTED UINT64_C(0x8000)
+#define LW__MORE UINT64_C(0x4000) /* the next record belongs to the same batch */
+
+#define LW__LEN_END (UINT64_C(1) << 31) /* any length from here on goes to the slow path, which refuses it */
+
+/* A position and the number of the record there, as one state: bit 0 of `pos` says which number is valid. The other
+ * number is stored first, then `pos`: one store decides. Lives in the shared file. */
+struct lw__cursor {
+    uint64_t pos;
+    uint64_t number[2];
+};
+
+/* First member of struct lw_pub: all that publishing needs. Private to the process. */
+struct lw__tx {
+    char *ring;
+    uint64_t mask;   /* ring size - 1 */
+    uint64_t pos;    /* the next record begins here */
+    uint64_t edge;   /* records that end 8 bytes before here need nobody's leave; 0 sends every call to the slow path */
+    uint64_t number; /* of the next record */
+    uint64_t held;   /* bytes reserved plus 1; 0: no reservation */
+    uint64_t edge_after;       /* `edge` to restore at commit; 0: the commit is the slow path's */
+    struct lw__cursor *cursor; /* the log's tail */
+};
+
+/* First member of struct lw_sub: all that receiving needs. */
+struct lw__rx {
+    const char *ring;
+    uint64_t mask;
+    uint64_t pos;              /* the next record to hand out */
+    uint64_t number;           /* its number */
+    uint64_t head;             /* everything before is released */
+    uint64_t max;              /* largest length to believe */
+    struct lw__cursor *cursor; /* this reader's place */
+};
+
+/* The same work when something is unusual: no room, a mark is due, an empty ring, a misuse. */
+LW_API int64_t lw__pub_send_slow(struct lw_pub *pub, uint16_t type, const void *data, size_t len, int64_t timeout);
+LW_API int lw__pub_reserve_slow(struct lw_pub *pub, void **data, size_t len, int64_t timeout);
+LW_API int64_t lw__pub_commit_slow(struct lw_pub *pub, uint16_t type, size_t len);
+LW_API int lw__sub_next_slow(struct lw_sub *sub, struct lw_msg *msg, int64_t timeout);
+LW_API int lw__sub_release_slow(struct lw_sub *sub, const struct lw_msg *msg);
+
+static inline uint64_t lw__record_size(uint64_t len) {
+    return (len + 15) & ~UINT64_C(7);
+}
+
+static inline uint64_t lw__header(uint64_t len, uint16_t type, uint64_t flags) {
+    return len | (uint64_t)type << 32 | flags << 48;
+}
+
+/* Moves a cursor; its one writer calls this. The release pairs with lw__cursor_load() and, for a reader's cursor, with
+ * the writer's look at the heads: whoever sees the new position sees all that was done before. */
+static inline void lw__cursor_store(struct lw__cursor *c, uint64_t pos, uint64_t number) {
+    uint64_t other = ~__atomic_load_n(&c->pos, __ATOMIC_RELAXED) & 1;
+    __atomic_store_n(&c->number[other], number, __ATOMIC_RELAXED);
+    __atomic_store_n(&c->pos, pos | other, __ATOMIC_RELEASE);
+}
+
+/* Commits the record at tx->pos, whose payload is in place, and moves the tail. */
+static inline void lw__tx_publish(struct lw__tx *tx, uint64_t end, uint64_t header) {
+    uint64_t *here = (uint64_t *)(void *)(tx->ring + (tx->pos & tx->mask));
+    uint64_t *next = (uint64_t *)(void *)(tx->ring + (end & tx->mask));
+    __atomic_store_n(next, 0, __ATOMIC_RELAXED); /* the log ends here ... */
+    __atomic_store_n(here, header,
+                     __ATOMIC_RELEASE); /* ... before this is seen. Pairs with the acquire in lw_sub_next() */
+    tx->number++;
+    lw__cursor_store(tx->cursor, end, tx->number);
+    tx->pos = end;
+}
+
+/* ---- the public functions ---------------------------------------------------------------------------------------- */
+
+LW_INLINE int64_t lw_pub_send(struct lw_pub *pub, uint16_t type, const void *data, size_t len, int64_t timeout) {
+    struct lw__tx *tx = (struct lw__tx *)(void *)pub;
+    uint64_t pos = tx->pos, end = pos + lw__record_size(len);
+    if (LW__UNLIKELY(len >= LW__LEN_END || end + 8 > tx->edge)) return lw__pub_send_slow(pub, type, data, len, timeout);
+    if (len) memcpy(tx->ring + (pos & tx->mask) + 8, data, len);
+    lw__tx_publish(tx, end, lw__header(len, type, LW__COMMITTED));
+    return (int64_t)pos;
+}
+
+LW_INLINE int lw_pub_reserve(struct lw_pub *pub, void **data, size_t len, int64_t timeout) {
+    struct lw__tx *tx = (struct lw__tx *)(void *)pub;
+    if (LW__UNLIKELY(len >= LW__LEN_END || tx->pos + lw__record_size(len) + 8 > tx->edge))
+        return lw__pub_reserve_slow(pub, data, len, timeout);
+    *data = tx->ring + (tx->pos & tx->mask) + 8;
+    tx->held = len + 1;
+    tx->edge_after = tx->edge;
+    tx->edge = 0;
+    return 0;
+}
+
+LW_INLINE int64_t lw_pub_commit(struct lw_pub *pub, uint16_t type, size_t len) {
+    struct lw__tx *tx = (struct lw__tx *)(void *)pub;
+    uint64_t pos = tx->pos;
+    if (LW__UNLIKELY(len >= tx->held || !tx->edge_after)) return lw__pub_commit_slow(pub, type, len);
+    lw__tx_publish(tx, pos + lw__record_size(len), lw__header(len, type, LW__COMMITTED));
+    tx->held = 0;
+    tx->edge = tx->edge_after;
+    return (int64_t)pos;
+}
+
+LW_INLINE int lw_sub_next(struct lw_sub *sub, struct lw_msg *msg, int64_t timeout) {
+    struct lw__rx *rx = (struct lw__rx *)(void *)sub;
+    const char *here = rx->ring + (rx->pos & rx->mask);
+    /* Loaded once; pairs with the release in lw__tx_publish(). Zero: nothing yet. */
+    uint64_t header = __atomic_load_n((const uint64_t *)(const void *)here, __ATOMIC_ACQUIRE);
+    uint64_t len = (uint32_t)header, flags = header >> 48;
+    if (LW__UNLIKELY((flags & ~LW__MORE) != LW__COMMITTED || len > rx->max))
+        return lw__sub_next_slow(sub, msg, timeout);
+    msg->data = here + 8;
+    msg->len = len;
+    msg->position = rx->pos;
+    msg->number = rx->number++;
+    msg->type = (uint16_t)(header >> 32);
+    msg->more = (uint16_t)(flags == (LW__COMMITTED | LW__MORE));
+    rx->pos += lw__record_size(len);
+    return 1;
+}
+
+LW_INLINE int lw_sub_release(struct lw_sub *sub, const struct lw_msg *msg) {
+    struct lw__rx *rx = (struct lw__rx *)(void *)sub;
+    uint64_t end = msg->position + lw__record_size(msg->len);
+    if (LW__UNLIKELY(end - rx->head - 1 >= rx->pos - rx->head)) return lw__sub_release_slow(sub, msg);
+    lw__cursor_store(rx->cursor, end, msg->number + 1);
+    rx->head = end;
+    return 0;
+}
+
+#ifdef __cplusplus
+}
+#endif
+#endif

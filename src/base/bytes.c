@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/bytes.h"
+
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Half a byte a step: 64 bytes of table, and only headers are checked with it. */
+uint32_t lw__crc32c(uint32_t crc, const void *data, size_t size) {
+    static const uint32_t nibble[16] = {0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1, 0x417b1dbc, 0x5125dad3,
+                                        0x61c69362, 0x7198540d, 0x82f63b78, 0x92a8fc17, 0xa24bb5a6, 0xb21572c9,
+                                        0xc38d26c4, 0xd3d3e1ab, 0xe330a81a, 0xf36e6f75};
+    const unsigned char *byte = data;
+    crc = ~crc;
+    for (size_t i = 0; i < size; i++) {
+        crc ^= byte[i];
+        crc = crc >> 4 ^ nibble[crc & 15];
+        crc = crc >> 4 ^ nibble[crc & 15];
+    }
+    return ~crc;
+}
+
+/* Without entropy yet (early boot) a mix of clock, pid and address serves: a UUID here is told apart, not kept secret.
+ */
+static void random_bytes(unsigned char *out, size_t size) {
+    if (getrandom(out, size, GRND_NONBLOCK) == (ssize_t)size) return;
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    uint64_t x = (uint64_t)now.tv_nsec ^ (uint64_t)now.tv_sec << 30 ^ (uint64_t)getpid() << 48 ^ (uintptr_t)out;
+    for (size_t i = 0; i < size; i++) {
+        x += 0x9e3779b97f4a7c15;
+        uint64_t z = (x ^ x >> 30) * 0xbf58476d1ce4e5b9;
+        out[i] = (unsigned char)(z >> 56);
+    }
+}
+
+void lw__uuid_make(unsigned char uuid[16]) {
+    random_bytes(uuid, 16);
+    uuid[6] = (unsigned char)((uuid[6] & 0x0f) | 0x40);
+    uuid[8] = (unsigned char)((uuid[8] & 0x3f) | 0x80);
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/* base/clock.h - the monotonic clock, and deadlines on it. Nothing here reads the wall clock. */
+#ifndef LW_BASE_CLOCK_H
+#define LW_BASE_CLOCK_H
+
+#include <stdint.h>
+#include <time.h>
+
+static inline int64_t lw__now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* Sleeps for `ns`, less when a signal handler ran: then it returns -EINTR. */
+int lw__sleep(int64_t ns);
+
+#endif
