@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+/* lane/cursor.c - reading positions that others move. */
+#include "lane/lane.h"
+
+/* The writer stores the number that is not selected, then `pos`. If `pos` is the same before and after, the number it
+ * selects was not being written: for that, pos would have had to move on by one store, and positions never come back.
+ */
+bool lw__cursor_load(const struct lw__cursor *cursor, struct lw__place *place) {
+    for (int tries = 0; tries < 1 << 20; tries++) {
+        uint64_t pos = lw__load_acquire(&cursor->pos); /* pairs with lw__cursor_store */
+        uint64_t number = lw__load_acquire(&cursor->number[pos & 1]);
+        if (lw__load(&cursor->pos) != pos) continue;
+        *place = (struct lw__place){.pos = pos == LW__NOWHERE ? pos : pos & ~UINT64_C(7), .number = number};
+        return true;
+    }
+    return false;
+}
+
+int lw__record_at(const struct lw__lane *lane, uint64_t pos, uint64_t *header, uint64_t *size) {
+    const uint64_t *word = (const uint64_t *)(const void *)(lane->data + (pos & lane->mask));
+    uint64_t h = lw__load_acquire(word); /* pairs with the commit in lw__tx_publish */
+    *header = h;
+    if (!h) return 0;
+    uint64_t flags = h >> 48, len = (uint32_t)h;
+    if (!(flags & LW__COMMITTED) || flags & ~LW__FLAGS || len > lane->record_max) return LW_ECORRUPT;
+    *size = lw__record_size(len);
+    return 1;
+}
+
+/* What was read at `pos` may be bytes of a later lap if horizon has passed it: horizon moves before they are written
+ * (lw__writer_room). */
+static bool overtaken(const struct lw__lane *lane, uint64_t pos) {
+    lw__fence_acquire();
+    return lw__load(&lane->ctl->horizon) > pos;
+}
+
+/* A writer that was killed between commit and tail left at most one batch, half a ring, to walk over. A running one may
+ * move on while we walk: any end that was true on the way is an answer, so the walk ends after half a ring too. */
+static int walk_to_end(const struct lw__lane *lane, struct lw__place *place, bool *again) {
+    uint64_t first = place->pos, header, size;
+    *again = false;
+    while (place->pos - first <= lane->ring / 2) {
+        int rc = lw__record_at(lane, place->pos, &header, &size);
+        if ((*again = overtaken(lane, place->pos))) return LW_ECORRUPT;
+        if (rc <= 0) return rc;
+        place->pos += size;
+        place->number++;
+    }
+    return 0;
+}
+
+int lw__lane_tail(const struct lw__lane *lane, struct lw__place *place) {
+    bool again = true;
+    int rc = LW_ECORRUPT;
+    for (int tries = 0; tries < 1000 && again; tries++) {
+        if (!lw__cursor_load(&lane->ctl->tail, place)) return LW_ECORRUPT;
+        if (place->pos < lane->id->start || place->pos >> 63) return LW_ECORRUPT;
+        rc = walk_to_end(lane, place, &again);
+    }
+    return rc;
+}
+
+/* See struct lw__mark. */
+static bool mark_load(const struct lw__lane *lane, unsigned i, struct lw__place *place) {
+    const struct lw__mark *mark = &lane->ctl->marks[i];
+    place->pos = lw__load_acquire(&mark->pos);
+    place->number = lw__load_acquire(&mark->number);
+    return place->pos >= lw__load(&lane->ctl->horizon) && place->pos % 8 == 0;
+}
+
+/* Marks beyond the tail do not exist while a writer keeps to the rules; after an unclean reboot or a flipped bit they
+ * may. */
+static bool mark_between(const struct lw__lane *lane, uint64_t last, bool want_oldest, struct lw__place *best) {
+    bool found = false;
+    struct lw__place mark;
+    for (unsigned i = 0; i < LW__MARKS; i++) {
+        if (!mark_load(lane, i, &mark) || mark.pos > last) continue;
+        if (!found || (want_oldest ? mark.pos < best->pos : mark.pos > best->pos)) *best = mark;
+        found = true;
+    }
+    return found;
+}
+
+int lw__lane_oldest(const struct lw__lane *lane, struct lw__place *place) {
+    for (int tries = 0; tries < 1000; tries++) { /* a fast writer may outrun one look, not a thousand */
+        struct lw__place tail;
+        int rc = lw__lane_tail(lane, &tail);
+        if (rc) return rc;
+        if (mark_between(lane, tail.pos + lane->ring / 2, true, place)) return 0;
+    }
+    return LW_ECORRUPT;
+}
+
+bool lw__lane_mark_before(const struct lw__lane *lane, uint64_t pos, struct lw__place *place) {
+    return mark_between(lane, pos, false, place);
+}

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "base/bytes.h"
+#include "base/err.h"
+#include "base/file.h"
+#include "lane/lane.h"
+
+static uint64_t head_size(uint32_t slots) {
+    return lw__round_up(LW__SLOTS_AT + (uint64_t)slots * LW__SLOT_SIZE, LW__PAGE);
+}
+
+uint64_t lw__lane_file_size(const struct lw__lane_shape *shape) {
+    return head_size(shape->slots) + shape->ring;
+}
+
+/* ---- making -------------------------------------------------------------------------------------------------------
+ */
+
+static void fill_id(struct lw__lane_id *id, const struct lw__lane_shape *shape) {
+    id->magic = LW__LANE_MAGIC;
+    id->version = LW__LANE_VERSION;
+    id->fingerprint = LW__LANE_FINGERPRINT;
+    lw__uuid_make(id->uuid);
+    id->ring = shape->ring;
+    id->slots = shape->slots;
+    id->head_size = (uint32_t)head_size(shape->slots);
+    id->start = shape->start;
+    id->schema_hash = shape->schema_hash;
+    if (shape->schema) snprintf(id->schema, sizeof id->schema, "%s", shape->schema);
+    id->crc = lw__crc32c(0, id, offsetof(struct lw__lane_id, crc));
+}
+
+static void fill_ctl(struct lw__lane_ctl *ctl, uint64_t start, uint64_t number) {
+    ctl->tail = (struct lw__cursor){.pos = start, .number = {number, 0}};
+    ctl->horizon = start;
+    for (int i = 0; i < LW__MARKS; i++) ctl->marks[i] = (struct lw__mark){.pos = start, .number = number};
+}
+
+int lw__lane_format(int fd, const struct lw__lane_shape *shape, const unsigned char boot[16]) {
+    size_t size = head_size(shape->slots);
+    char *base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (base == MAP_FAILED) return -errno;
+    fill_id((struct lw__lane_id *)(void *)base, shape);
+    struct lw__lane_state *state = (struct lw__lane_state *)(void *)(base + 512);
+    memcpy(state->boot, boot, 16);
+    fill_ctl((struct lw__lane_ctl *)(void *)(base + LW__PAGE), shape->start, shape->number);
+    struct lw__slot *slots = (struct lw__slot *)(void *)(base + LW__SLOTS_AT);
+    for (uint32_t i = 0; i < shape->slots; i++) slots[i].cursor.pos = LW__NOWHERE;
+    munmap(base, size);
+    return 0;
+}
+
+/* ---- opening: the file is input, nothing in it is believed before it is checked
+ * -------------------------------------- */
+
+static int check_version(const struct lw__lane_id *id, const char *path) {
+    if (id->magic != LW__LANE_MAGIC)
+        return lw__fail(LW_ECORRUPT, "%s: not a lane file (its first 8 bytes are not a lane's)", path);
+    if (id->version != LW__LANE_VERSION)
+        return lw__fail(LW_EVERSION, "%s: made by format version %u, this library reads version %d", path, id->version,
+                        LW__LANE_VERSION);
+    if (id->fingerprint != LW__LANE_FINGERPRINT)
+        return lw__fail(LW_EVERSION, "%s: made with layout fingerprint %08x, this library has %08x", path,
+                        id->fingerprint, LW__LANE_FINGERPRINT);
+    if (id->crc != lw__crc32c(0, id, offsetof(struct lw__lane_id, crc)))
+        return lw__fail(LW_ECORRUPT, "%s: the checksum of page 0 does not fit", path);
+    return 0;
+}
+
+static int check_shape(const struct lw__lane_id *id, uint64_t file_size, const char *path) {
+    bool right = lw__is_power_of_two(id->ring) && id->ring >= LW__RING_MIN && id->ring <= LW__RING_MAX &&
+                 id->slots >= 1 && id->slots <= LW__SLOTS_MAX && id->head_size == head_size(id->slots) &&
+                 id->start % id->ring == 0 && id->start < UINT64_C(1) << 63 && id->schema[sizeof id->schema - 1] == 0;
+    if (!right) return lw__fail(LW_ECORRUPT, "%s: impossible ring, slot or position numbers in page 0", path);
+    if (file_size < id->head_size + id->ring)
+        return lw__fail(LW_ECORRUPT, "%s: cut off: %llu bytes of %llu", path, (unsigned long long)file_size,
+                        (unsigned long long)(id->head_size + id->ring));
+    return 0;
+}
+
+/* A copy of the first page: what is checked is what is used. */
+static int read_id(int fd, struct lw__lane_id *id, const char *path) {
+    struct stat st;
+    if (fstat(fd, &st)) return lw__fail(-errno, "%s: stat: %s", path, strerror(errno));
+    if (!S_ISREG(st.st_mode)) return lw__fail(LW_ECORRUPT, "%s: not a regular file", path);
+    if (st.st_size < LW__PAGE) return lw__fail(LW_ECORRUPT, "%s: cut off: %lld bytes", path, (long long)st.st_size);
+    void *page = mmap(NULL, LW__PAGE, PROT_READ, MAP_SHARED, fd, 0);
+    if (page == MAP_FAILED) return lw__fail(-errno, "%s: mmap: %s", path, strerror(errno));
+    memcpy(id, page, sizeof *id);
+    munmap(page, LW__PAGE);
+    int rc = check_version(id, path);
+    return rc ? rc : check_shape(id, (uint64_t)st.st_size, path);
+}
+
+static uint64_t record_max(uint64_t ring) {
+    return ring / 2 - 16 < LW__RECORD_MAX ? ring / 2 - 16 : LW__RECORD_MAX;
+}
+
+int lw__lane_map(struct lw__lane *lane, int fd, enum lw__access access, const char *path) {
+    struct lw__lane_id id;
+    int rc = read_id(fd, &id, path);
+    if (rc) return rc;
+    char *base = lw__map_ring(fd, id.head_size, id.ring, access != LW__LOOK, access == LW__WRITE);
+    if (!base)
+        return lw__fail(-errno, "%s: mapping %llu bytes: %s%s", path, (unsigned long long)(id.head_size + 2 * id.ring),
+                        strerror(errno), errno == ENOMEM ? "; see ulimit -v and vm.max_map_count" : "");
+    *lane = (struct lw__lane){.base = base,
+                              .head_size = id.head_size,
+                              .ring = id.ring,
+                              .mask = id.ring - 1,
+                              .slots_max = id.slots,
+                              .segment_shift = (uint32_t)__builtin_ctzll(id.ring / LW__MARKS),
+                              .record_max = record_max(id.ring),
+                              .id = (const struct lw__lane_id *)(void *)base,
+                              .state = (struct lw__lane_state *)(void *)(base + 512),
+                              .ctl = (struct lw__lane_ctl *)(void *)(base + LW__PAGE),
+                              .slots = (struct lw__slot *)(void *)(base + LW__SLOTS_AT),
+                              .data = base + id.head_size};
+    return 0;
+}
+
+void lw__lane_unmap(struct lw__lane *lane) {
+    if (lane->base) lw__unmap(lane->base, lane->head_size + 2 * lane->ring);
+    lane->base = NULL;
+}

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * lane/layout.h - every byte of a lane file. docs/spec/lane.md is the same for people; the fingerprint changes with
+ * either.
+ *
+ *     page 0    0     what the file is: written once before the file has its name, covered by a CRC
+ *               512   state: boot id, clean, superseded
+ *     page 1    4096  writer line: lock word, bias, last, run, tail
+ *               4224  horizon
+ *               4352  parked mask (1,024 bits; zero in this version, bells come with it)
+ *               4480  space-wanted mask (likewise)
+ *               4608  slots ever used
+ *               5120  marks: 64 x {position, number}
+ *               6144  slots: 256 bytes each
+ *     head_size       ring: a power of two, mapped twice in a row
+ *
+ * Records in the ring: a header word {length 32, type 16, flags 16}, the payload, padding to 8 bytes. A position P is
+ * found at ring + (P mod ring size). The header at the tail is zero at all times.
+ *
+ *     ... |hdr|payload..|pad|hdr|payload........|000|  old bytes of the lap before  ...
+ *         ^ P (committed)   ^                   ^ tail: P + size + 8 <= limit, so this zero word always has a place
+ *
+ * Each field says who writes it, who reads it, in which order, and what it means if its writer dies there.
+ */
+#ifndef LW_LANE_LAYOUT_H
+#define LW_LANE_LAYOUT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "laneway/fast.h"
+
+#define LW__LANE_MAGIC UINT64_C(0x454e414c59574c0a) /* "\nLWYLANE" */
+
+enum {
+    LW__LANE_VERSION = 1,
+    LW__PAGE = 4096,
+    LW__MARKS = 64, /* the ring in so many segments: unit of room, and where a walk may begin */
+    LW__SLOT_SIZE = 256,
+    LW__SLOTS_MAX = 1024,
+    LW__SLOTS_DEFAULT = 64,
+    LW__SLOTS_AT = 6144,
+};
+#define LW__RING_MIN UINT64_C(4096)
+#define LW__RING_MAX (UINT64_C(64) << 30)
+#define LW__RECORD_MAX (UINT64_C(1) << 30)
+
+/* Page 0, bytes 0-255. Written once, by the creator, before the file has its name; read by all. */
+struct lw__lane_id {
+    uint64_t magic;
+    uint32_t version;
+    uint32_t fingerprint; /* of this layout: another one means another arrangement of bytes under the same version */
+    unsigned char uuid[16];
+    uint64_t ring;      /* bytes */
+    uint32_t slots;     /* 1 to 1,024 */
+    uint32_t head_size; /* bytes before the ring */
+    uint64_t start;     /* first position; a multiple of the ring size */
+    uint64_t schema_hash;
+    char schema[64];
+    char room[124];
+    uint32_t crc; /* CRC-32C of all before it */
+};
+
+/* Page 0, bytes 512-575. Changed under the lane's file lock (byte 0 of the file), read by all. */
+struct lw__lane_state {
+    unsigned char boot[16]; /* kernel that used it last. Torn by a death: "another boot", and the adoption runs again */
+    uint64_t dirty; /* 0: closed in order, all pages belong together. Set before the first use, cleared by the last one
+                       out. Release; a death leaves it set, which is the safe side */
+    uint64_t superseded; /* 1: another file may stand at the path. Stored before a full fence and a look at the slots;
+                            whoever attaches looks at it after a full fence (pairs). A death leaves 1 with the path
+                            unchanged: the next one to hold the file lock clears it */
+    uint64_t room[4];
+};
+
+/* A mark: some record (or the tail) begins at `pos`, its number is `number`. Written by the writer after the tail
+ * reached `pos`: number release, then pos release. Read by joiners: pos acquire, number acquire, then horizon; valid
+ * only if pos >= horizon: a mark is written over only after horizon passed its old position, and the release of
+ * `number` carries that. A death between the two leaves a pair that the same test refuses. */
+struct lw__mark {
+    uint64_t pos;
+    uint64_t number;
+};
+
+/* Page 1 and what follows. */
+struct lw__lane_ctl {
+    /* writer line. Written by the holder of `lock` (lock itself: by compare-and-swap) */
+    uint64_t
+        lock;      /* 0 or {epoch 32, node 16, writer slot 15, biased 1}; slot 0: exclusive. Taken by compare-and-swap
+                      (full), given back by      release. A death leaves the dead owner's word: its heir replaces exactly that */
+    uint64_t bias; /* shared writers: zero in this version */
+    uint64_t last;
+    uint64_t run;
+    struct lw__cursor tail; /* after the commit of a record; release pairs with lw__cursor_load. A death leaves it at
+                               most one record or batch behind: whoever reads it walks on over committed headers */
+    uint64_t room0[9];
+
+    /* Nothing before here may be joined; always a multiple of ring / 64. Written by the writer before a full fence and
+     * a second look at the heads; read by joiners after storing their head and a full fence (pairs). A death leaves it
+     * higher than needed: records between were not overwritten but can't be joined, no more. */
+    uint64_t horizon;
+    uint64_t room1[15];
+
+    uint64_t parked[16]; /* one bit a slot; not used in this version */
+    uint64_t wanted[16];
+
+    /* Slots at this index and beyond were never taken: the writer looks only below. Raised by joiners (never lowered),
+     * before their head and their full fence; read by the writer after its full fence (the same pair as `horizon`). */
+    uint64_t slots_used;
+    uint64_t room2[63];
+
+    struct lw__mark marks[LW__MARKS];
+};
+
+enum lw__slot_kind {                        /* bits 0-3 of an owner word in a slot */
+                     LW__SLOT_RELIABLE = 1, /* holds the writer back, freed when its owner is dead */
+                     LW__SLOT_DURABLE = 2   /* the same, and kept by name when its owner is dead or gone */
+};
+
+struct lw__slot {
+    /* {epoch 32, node 16, kind 4}, 0 free. {0, 0, DURABLE}: a name whose reader is away. Taken by compare-and-swap of
+     * exactly the word seen (full): 0, or a closed owner's. Given back by release after cursor.pos = LW__NOWHERE. A
+     * death leaves it to the sweep of whoever opens or waits. */
+    uint64_t owner;
+    uint64_t joined_number; /* by the owner, when it joined: for people */
+    uint64_t lost; /* messages that were lost to this durable reader by an unclean reboot; by the maker of a new
+                      incarnation, before the file has its name; set to 0 by the owner when it has been told */
+    uint64_t room0[13];
+    /* The reader's place: all before is released. By the owner only: release pairs with the writer's acquire when it
+     * looks at the heads, so the owner's reads are over before the bytes are overwritten. LW__NOWHERE: does not count.
+     * A death leaves the old place or the new: not released is delivered again. */
+    struct lw__cursor cursor;
+    uint64_t room1[5];
+    char name[64]; /* durable: by the maker under the lane's file lock before the kind becomes DURABLE. Else all zero or
+                      stale */
+};
+
+#define LW__NOWHERE UINT64_MAX
+
+_Static_assert(sizeof(struct lw__lane_id) == 256, "page 0");
+_Static_assert(sizeof(struct lw__lane_state) == 64, "state");
+_Static_assert(offsetof(struct lw__lane_ctl, horizon) == 128, "horizon at 4224");
+_Static_assert(offsetof(struct lw__lane_ctl, parked) == 256, "parked at 4352");
+_Static_assert(offsetof(struct lw__lane_ctl, slots_used) == 512, "slots used at 4608");
+_Static_assert(offsetof(struct lw__lane_ctl, marks) == 1024, "marks at 5120");
+_Static_assert(sizeof(struct lw__lane_ctl) == LW__SLOTS_AT - LW__PAGE, "slots at 6144");
+_Static_assert(sizeof(struct lw__slot) == LW__SLOT_SIZE, "slot");
+_Static_assert(offsetof(struct lw__slot, cursor) == 128, "a reader's place has a line of its own");
+
+/* Over everything that another build could arrange differently. */
+enum { LW__LANE_FINGERPRINT = LW__PAGE << 16 ^ LW__SLOT_SIZE << 4 ^ LW__MARKS << 1 ^ LW__SLOTS_AT ^ 0x1a4e };
+
+/* Every header flag of this version; another one is corrupt. */
+#define LW__FLAGS (LW__COMMITTED | LW__MORE)
+
+#endif

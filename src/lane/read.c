@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * lane/read.c - receiving, out of line: what the inline path in laneway/fast.h leaves.
+ *
+ * A reliable reader's bytes stay as they are from its place on (room.c), so it reads in place. The header word is
+ * loaded once, bounded, and only the local copy is used.
+ */
+#include "lane/lane.h"
+
+int lw__reader_next(struct lw__reader *r, struct lw_msg *msg) {
+    uint64_t header, size;
+    int rc = lw__record_at(r->lane, r->rx.pos, &header, &size);
+    if (rc <= 0) return rc ? rc : LW_EEMPTY;
+    *msg = (struct lw_msg){.data = r->rx.ring + (r->rx.pos & r->rx.mask) + 8,
+                           .len = (uint32_t)header,
+                           .position = r->rx.pos,
+                           .number = r->rx.number++,
+                           .type = (uint16_t)(header >> 32),
+                           .more = (header >> 48 & LW__MORE) != 0};
+    r->rx.pos += size;
+    return 1;
+}

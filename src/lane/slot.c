@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * lane/slot.c - who owns a reader's slot.
+ *
+ * The owner word decides; it changes by compare-and-swap of exactly the word that was seen, so two who want the same
+ * slot of a dead owner can't both have it. All else in a slot is written by its owner only. Whoever frees a slot owns
+ * it first: it takes the place away (LW__NOWHERE), then the word becomes 0. A free slot therefore holds nobody back.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "lane/lane.h"
+
+static void set_nowhere(struct lw__slot *slot) {
+    lw__store_release(&slot->cursor.pos, LW__NOWHERE);
+}
+
+bool lw__slot_free(struct lw__slot *slot, uint64_t seen, uint64_t me) {
+    /* Reliable while it is ours: should we die here, the next sweep finishes. */
+    if (!lw__cas(&slot->owner, seen, (me & ~UINT64_C(15)) | LW__SLOT_RELIABLE)) return false;
+    set_nowhere(slot);
+    lw__store_release(&slot->owner, 0);
+    return true;
+}
+
+unsigned lw__lane_sweep(struct lw__lane *lane, uint64_t me, const struct lw__owners *owners) {
+    unsigned freed = 0;
+    uint64_t used = lw__load(&lane->ctl->slots_used);
+    for (uint32_t i = 0; i < used && i < lane->slots_max; i++) {
+        uint64_t seen = lw__load_acquire(&lane->slots[i].owner);
+        if (!seen || lw__slot_kind(seen) == LW__SLOT_DURABLE || !owners->gone(owners->context, seen)) continue;
+        freed += lw__slot_free(&lane->slots[i], seen, me);
+    }
+    return freed;
+}
+
+/* Raised, never lowered, before the new owner's fence in lw__reader_join: the writer's look pairs with that. */
+static void raise_slots_used(struct lw__lane *lane, uint64_t to) {
+    uint64_t used = lw__load(&lane->ctl->slots_used);
+    while (used < to && !lw__cas(&lane->ctl->slots_used, used, to)) used = lw__load(&lane->ctl->slots_used);
+}
+
+void lw__reader_bind(struct lw__reader *r, struct lw__lane *lane, struct lw__slot *slot, uint64_t owner) {
+    *r = (struct lw__reader){.lane = lane, .slot = slot, .owner = owner, .index = (uint32_t)(slot - lane->slots)};
+    r->rx = (struct lw__rx){.ring = lane->data, .mask = lane->mask, .max = lane->record_max, .cursor = &slot->cursor};
+}
+
+static bool take_free(struct lw__reader *r, struct lw__lane *lane, uint64_t owner) {
+    for (uint32_t i = 0; i < lane->slots_max; i++) {
+        struct lw__slot *slot = &lane->slots[i];
+        if (lw__load(&slot->owner) || !lw__cas(&slot->owner, 0, owner)) continue;
+        set_nowhere(slot); /* it is, unless a bit flipped in a file */
+        raise_slots_used(lane, i + 1);
+        lw__reader_bind(r, lane, slot, owner);
+        return true;
+    }
+    return false;
+}
+
+int lw__reader_take(struct lw__reader *r, struct lw__lane *lane, uint64_t owner, const struct lw__owners *owners) {
+    if (take_free(r, lane, owner)) return 0;
+    if (lw__lane_sweep(lane, owner, owners) && take_free(r, lane, owner)) return 0;
+    return LW_ENOSLOT;
+}
+
+void lw__reader_leave(struct lw__reader *r) {
+    if (lw__slot_kind(r->owner) == LW__SLOT_DURABLE) {
+        lw__store_release(&r->slot->owner, (uint64_t)LW__SLOT_DURABLE); /* away; the place stays */
+        return;
+    }
+    set_nowhere(r->slot);
+    lw__store_release(&r->slot->owner, 0);
+}
+
+/* ---- durable names --------------------------------------------------------------------------------------------------
+ */
+
+struct lw__slot *lw__slot_find(const struct lw__lane *lane, const char *name) {
+    for (uint32_t i = 0; i < lane->slots_max; i++) {
+        struct lw__slot *slot = &lane->slots[i];
+        uint64_t owner = lw__load_acquire(&slot->owner);
+        if (lw__slot_kind(owner) == LW__SLOT_DURABLE && strncmp(slot->name, name, sizeof slot->name) == 0) return slot;
+    }
+    return NULL;
+}
+
+int lw__slot_inherit(struct lw__reader *r, struct lw__lane *lane, struct lw__slot *slot, uint64_t owner,
+                     const struct lw__owners *owners, uint64_t *holder) {
+    uint64_t seen = lw__load_acquire(&slot->owner);
+    *holder = seen;
+    if (!owners->gone(owners->context, seen) || !lw__cas(&slot->owner, seen, owner)) return LW_EHELD;
+    lw__reader_bind(r, lane, slot, owner);
+    return 0;
+}
+
+/* The name first, then the word that makes it count: a death between leaves a dead reader without a name, which is
+ * swept. */
+void lw__slot_make_durable(struct lw__reader *r, const char *name) {
+    memset(r->slot->name, 0, sizeof r->slot->name);
+    snprintf(r->slot->name, sizeof r->slot->name, "%s", name);
+    r->owner = (r->owner & ~UINT64_C(15)) | LW__SLOT_DURABLE;
+    lw__store_release(&r->slot->owner, r->owner);
+}

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * lane/write.c - publishing, and taking over from a writer that died.
+ *
+ * Why a record is there whole or not at all. Invariant Z: the header word at the tail is zero. To publish at P a record
+ * that ends at E: (1) payload to P+8..E, (2) zero to the header at E, (3) header to P with release, (4) tail cursor,
+ * (5) mark. Before (3) the word at P is zero by Z, so nobody looks past it: a death leaves nothing. (3) is one 8-byte
+ * store: it is done or it is not. After (3), Z holds for the new tail E because of (2), which (3) releases. A death
+ * between (3) and (4) leaves the stored tail at P: whoever reads it walks over what is committed and stops at Z. A
+ * death before (5) leaves a segment without its mark: the next writer writes one when it takes over. The zero word is
+ * always inside what the writer may touch, since E + 8 <= limit.
+ *
+ * A batch is the same with several records between P and E: their headers are stored plainly, all but the first, which
+ * is (3). Readers can't reach the others without passing P.
+ *
+ * Only the holder of the lock word does any of this. It changes hands by compare-and-swap of exactly the word of an
+ * owner that is dead for sure, whose stores are therefore over.
+ */
+#include <string.h>
+
+#include "lane/lane.h"
+
+/* A mark for the tail's segment, if it has none yet, and the edge up to which the inline path may go: not into the next
+ * segment (which wants a mark), not beyond the limit. */
+static void settle(struct lw__writer *w) {
+    struct lw__lane *lane = w->lane;
+    uint64_t segment = w->tx.pos >> lane->segment_shift;
+    if (segment != w->marked) {
+        struct lw__mark *mark = &lane->ctl->marks[segment % LW__MARKS];
+        lw__store_release(&mark->number, w->tx.number); /* after horizon: see struct lw__mark */
+        lw__store_release(&mark->pos, w->tx.pos);
+        w->marked = segment;
+    }
+    uint64_t boundary = (segment + 1) << lane->segment_shift;
+    w->tx.edge = w->slow_only ? 0 : w->limit < boundary ? w->limit : boundary;
+}
+
+/* ---- taking and leaving -------------------------------------------------------------------------------------------
+ */
+
+static int take_lock(struct lw__writer *w, const struct lw__owners *owners) {
+    uint64_t *lock = &w->lane->ctl->lock;
+    for (;;) {
+        uint64_t holder = lw__load_acquire(lock);
+        if (holder && !owners->gone(owners->context, holder)) {
+            w->holder = holder;
+            return LW_EWRITER;
+        }
+        if (lw__cas(lock, holder, w->owner)) return 0;
+    }
+}
+
+/* Finds the true end and makes the stored state say so. */
+static int recover(struct lw__writer *w) {
+    struct lw__lane *lane = w->lane;
+    struct lw__place tail;
+    int rc = lw__lane_tail(lane, &tail);
+    w->holder = tail.pos;
+    if (rc) return rc;
+    uint64_t header, size;
+    if (lw__record_at(lane, tail.pos, &header, &size) != 0)
+        return LW_ECORRUPT; /* more than a batch behind: not by a death */
+    w->tx.pos = tail.pos;
+    w->tx.number = tail.number;
+    lw__cursor_store(&lane->ctl->tail, tail.pos, tail.number);
+    uint64_t mark = lw__load(&lane->ctl->marks[(tail.pos >> lane->segment_shift) % LW__MARKS].pos);
+    bool marked = mark >> lane->segment_shift == tail.pos >> lane->segment_shift && mark <= tail.pos;
+    w->marked = marked ? tail.pos >> lane->segment_shift : UINT64_MAX;
+    return 0;
+}
+
+int lw__writer_take(struct lw__writer *w, struct lw__lane *lane, uint64_t owner, const struct lw__owners *owners) {
+    *w = (struct lw__writer){.lane = lane, .owner = owner};
+    w->tx = (struct lw__tx){.ring = lane->data, .mask = lane->mask, .cursor = &lane->ctl->tail};
+    int rc = take_lock(w, owners);
+    if (rc) return rc;
+    rc = recover(w);
+    if (rc) {
+        lw__store_release(&lane->ctl->lock, 0);
+        return rc;
+    }
+    settle(w);
+    return 0;
+}
+
+void lw__writer_leave(struct lw__writer *w) {
+    lw__writer_abort(w);
+    w->tx.edge = 0;
+    lw__store_release(&w->lane->ctl->lock, 0); /* pairs with the acquire of the next one's compare-and-swap */
+}
+
+/* ---- one record, or the next one of a batch -------------------------------------------------------------------------
+ */
+
+int lw__writer_reserve(struct lw__writer *w, void **data, uint64_t len) {
+    if (w->tx.held) return LW_ESTATE;
+    if (len > w->lane->record_max) return LW_ETOOBIG;
+    uint64_t at = w->staged ? w->fill : w->tx.pos, end = at + lw__record_size(len);
+    if (end + 8 - w->tx.pos > w->lane->ring / 2) return LW_ETOOBIG; /* of a batch: it would not fit as a whole */
+    int rc = lw__writer_room(w, end);
+    if (rc) return rc;
+    w->held_at = at;
+    w->tx.held = len + 1;
+    w->tx.edge = w->tx.edge_after = 0; /* whatever comes next comes here */
+    *data = w->tx.ring + (at & w->tx.mask) + 8;
+    return 0;
+}
+
+static uint64_t *header_at(const struct lw__writer *w, uint64_t pos) {
+    return (uint64_t *)(void *)(w->tx.ring + (pos & w->tx.mask));
+}
+
+/* The inline reserve leaves held_at to us. */
+static uint64_t held_at(const struct lw__writer *w) {
+    return w->tx.edge_after ? w->tx.pos : w->held_at;
+}
+
+int lw__writer_stage(struct lw__writer *w, uint16_t type, uint64_t len) {
+    if (len >= w->tx.held) return LW_ESTATE;
+    uint64_t at = held_at(w), header = lw__header(len, type, LW__COMMITTED | LW__MORE);
+    if (w->staged++ == 0)
+        w->first = header;
+    else
+        lw__store(header_at(w, at), header);
+    w->fill = at + lw__record_size(len);
+    w->tx.held = w->tx.edge_after = 0;
+    return 0;
+}
+
+int64_t lw__writer_commit(struct lw__writer *w, uint16_t type, uint64_t len) {
+    if (len >= w->tx.held) return LW_ESTATE;
+    uint64_t pos = w->tx.pos, at = held_at(w), end = at + lw__record_size(len);
+    uint64_t last = lw__header(len, type, LW__COMMITTED);
+    if (w->staged) {
+        lw__store(header_at(w, at), last);
+        w->tx.number += w->staged; /* publishing adds the one */
+        last = w->first;
+    }
+    lw__tx_publish(&w->tx, end, last);
+    w->staged = w->tx.held = w->tx.edge_after = 0;
+    settle(w);
+    return (int64_t)pos;
+}
+
+void lw__writer_abort(struct lw__writer *w) {
+    w->staged = w->tx.held = w->tx.edge_after = 0;
+    settle(w);
+}
+
+int64_t lw__writer_send(struct lw__writer *w, uint16_t type, const void *data, uint64_t len) {
+    void *place;
+    if (w->staged) return LW_ESTATE;
+    int rc = lw__writer_reserve(w, &place, len);
+    if (rc) {
+        if (!w->tx.held) settle(w);
+        return rc;
+    }
+    if (len) memcpy(place, data, len);
+    return lw__writer_commit(w, type, len);
+}
+
+/* ---- batches by copy ------------------------------------------------------------------------------------------------
+ */
+
+/* What the batch takes in the ring; UINT64_MAX if one of its messages never fits. */
+static uint64_t batch_size(const struct lw__writer *w, const struct lw_item *items, size_t count) {
+    uint64_t size = 0;
+    for (size_t i = 0; i < count && size <= w->lane->ring; i++) {
+        if (items[i].len > w->lane->record_max) return UINT64_MAX;
+        size += lw__record_size(items[i].len);
+    }
+    return size;
+}
+
+int64_t lw__writer_send_batch(struct lw__writer *w, const struct lw_item *items, size_t count) {
+    if (w->staged || w->tx.held || !count) return LW_ESTATE;
+    uint64_t size = batch_size(w, items, count);
+    if (size > w->lane->ring / 2 - 8) return LW_ETOOBIG;
+    int rc = lw__writer_room(w, w->tx.pos + size);
+    if (rc) return rc;
+    for (size_t i = 0;; i++) {
+        void *place;
+        lw__writer_reserve(w, &place, items[i].len); /* there is room: it can't fail */
+        if (items[i].len) memcpy(place, items[i].data, items[i].len);
+        if (i + 1 == count) return lw__writer_commit(w, items[i].type, items[i].len);
+        lw__writer_stage(w, items[i].type, items[i].len);
+    }
+}
