@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "bus/wait.h"
+#include "pattern/topic.h"
+
+struct lw_pub {
+    struct lw__writer writer; /* first: laneway/fast.h works on its beginning */
+    struct lw__topic topic;
+    struct lw__handle handle;
+    struct lw__place begin;
+    unsigned flags;
+    bool cut; /* a forked child's copy */
+    uint64_t waits;
+    uint64_t refused;
+    int64_t looked; /* when the subscribers' life was last looked at */
+};
+
+/* How often the non-waiting calls look whether a subscriber that holds back, or the only one, is dead. */
+#define LOOK_EVERY LW_MS(1)
+
+/* ---- opening and closing ------------------------------------------------------------------------------------------
+ */
+
+static void cut(struct lw__handle *handle) {
+    struct lw_pub *pub = (struct lw_pub *)(void *)((char *)handle - offsetof(struct lw_pub, handle));
+    pub->cut = true;
+    pub->writer.tx.edge = pub->writer.tx.edge_after = pub->writer.tx.held = 0; /* every call is now the slow path's */
+    if (pub->topic.fd >= 0) close(pub->topic.fd);
+    pub->topic.fd = -1;
+}
+
+static int refuse_second(struct lw_pub *pub) {
+    char node[LW_NAME_MAX + 1];
+    int pid = lw__owner_who(pub->topic.bus, pub->writer.holder, node);
+    return lw__fail(LW_EWRITER, "topic %s: node %s (pid %d) publishes it already; a topic has one publisher",
+                    pub->topic.name, node, pid);
+}
+
+static int take(struct lw_pub *pub, const struct lw__owners *owners) {
+    int rc = lw__writer_take(&pub->writer, &pub->topic.lane, pub->topic.bus->owner, owners);
+    if (rc == LW_EWRITER) return refuse_second(pub);
+    if (rc == LW_ECORRUPT)
+        return lw__fail(
+            rc,
+            "topic %s: %s/%s is corrupt at position %llu; `laneway verify %s` says more, `laneway rm %s` starts anew",
+            pub->topic.name, pub->topic.bus->dir.path, pub->topic.path, (unsigned long long)pub->writer.holder,
+            pub->topic.name, pub->topic.name);
+    return rc;
+}
+
+/* 0, 1 to try again, or an error. */
+static int open_once(struct lw_pub *pub, const struct lw_shape *shape) {
+    struct lw__owners owners = lw__topic_owners(pub->topic.bus);
+    int rc = lw__topic_open(&pub->topic, shape, LW__WRITE);
+    if (rc) return rc;
+    int taken = take(pub, &owners);
+    rc = lw__topic_attached(&pub->topic); /* also when refused: by somebody who is replacing the file? */
+    if (rc == 0 && taken == 0) {
+        lw__lane_sweep(&pub->topic.lane, pub->topic.bus->owner, &owners);
+        return 0;
+    }
+    if (!taken) lw__writer_leave(&pub->writer);
+    if (!rc && taken == LW_EWRITER) refuse_second(pub);
+    lw__topic_close(&pub->topic);
+    return rc ? rc : taken;
+}
+
+static int open_pub(struct lw_pub *pub, struct lw_bus *bus, const char *topic, const struct lw_pub_options *options) {
+    static const struct lw_pub_options unset = LW_PUB_OPTIONS_INIT;
+    if (!options) options = &unset;
+    if (options->size != sizeof *options)
+        return lw__fail(LW_EABI, "lw_pub_options.size is %zu, not %zu", options->size, sizeof *options);
+    int rc = lw__topic_name(&pub->topic, bus, topic);
+    while (!rc && (rc = open_once(pub, &options->shape)) == 1) rc = 0;
+    if (rc) return rc;
+    pub->flags = options->flags;
+    pub->begin = (struct lw__place){.pos = pub->writer.tx.pos, .number = pub->writer.tx.number};
+    if (pub->flags & LW_PUB_NEED_SUB) {
+        pub->writer.slow_only = true;
+        pub->writer.tx.edge = 0;
+    }
+    pub->handle.cut = cut;
+    lw__bus_attach(bus, &pub->handle);
+    return 0;
+}
+
+int lw_pub_open(struct lw_pub **out, struct lw_bus *bus, const char *topic, const struct lw_pub_options *options) {
+    *out = NULL;
+    struct lw_pub *pub = calloc(1, sizeof *pub);
+    if (!pub) return lw__fail(-ENOMEM, "topic %s: no memory", topic);
+    int rc = lw__bus_enter(bus, true);
+    if (!rc) {
+        rc = open_pub(pub, bus, topic, options);
+        lw__bus_leave(bus);
+    }
+    if (rc)
+        free(pub);
+    else
+        *out = pub;
+    return rc;
+}
+
+void lw_pub_close(struct lw_pub *pub) {
+    if (!pub) return;
+    struct lw_bus *bus = pub->topic.bus;
+    if (!pub->cut && lw__bus_enter(bus, true) == 0) {
+        lw__writer_leave(&pub->writer);
+        lw__topic_detached(&pub->topic);
+        lw__topic_close(&pub->topic);
+        lw__bus_detach(bus, &pub->handle);
+        lw__bus_leave(bus);
+    }
+    free(pub);
+}
+
+/* ---- who holds back -------------------------------------------------------------------------------------------------
+ */
+
+static struct lw__slot *slowest(struct lw_pub *pub) {
+    return &pub->topic.lane.slots[pub->writer.slowest];
+}
+
+/* A dead subscriber without a name frees the room it held. Enters the kernel, so at most once in LOOK_EVERY. */
+static void free_the_dead(struct lw_pub *pub) {
+    int64_t now = lw__now();
+    if (now - pub->looked < LOOK_EVERY) return;
+    pub->looked = now;
+    struct lw__owners owners = lw__topic_owners(pub->topic.bus);
+    lw__lane_sweep(&pub->topic.lane, pub->topic.bus->owner, &owners);
+}
+
+static bool has_subscriber(struct lw_pub *pub) {
+    free_the_dead(pub);
+    const struct lw__lane *lane = &pub->topic.lane;
+    uint64_t used = lw__load(&lane->ctl->slots_used);
+    for (uint32_t i = 0; i < used && i < lane->slots_max; i++)
+        if (lw__load_acquire(&lane->slots[i].owner)) return true;
+    return false;
+}
+
+/* "free it by": what there is to do about a subscriber that holds back. */
+static void advice(char *text, size_t size, const struct lw_pub *pub, const char *name, bool durable, bool alive) {
+    if (alive)
+        snprintf(text, size, "it must go on or end");
+    else if (durable)
+        snprintf(text, size, "start it again, or give it up: laneway forget %s %s", pub->topic.name, name);
+    else
+        snprintf(text, size, "the next try takes its place away");
+}
+
+const char *lw_pub_explain(struct lw_pub *pub) {
+    struct lw__place place;
+    char node[LW_NAME_MAX + 1], name[LW_NAME_MAX + 1], what[320];
+    if (pub->cut) return lw__fail(LW_EFORKED, "%s", lw_strerror(LW_EFORKED)), lw_errtext();
+    const struct lw__slot *slot = slowest(pub);
+    uint64_t owner = lw__load_acquire(&slot->owner);
+    bool durable = lw__slot_kind(owner) == LW__SLOT_DURABLE;
+    if (!owner || !lw__cursor_load(&slot->cursor, &place) || place.pos > pub->writer.tx.pos)
+        return lw__fail(LW_EFULL, "topic %s: there is room again, or nobody reads", pub->topic.name), lw_errtext();
+    bool alive = !lw__owner_gone(pub->topic.bus, owner);
+    int pid = lw__owner_who(pub->topic.bus, owner, node);
+    snprintf(name, sizeof name, "%.*s", LW_NAME_MAX, durable ? slot->name : "without a name");
+    advice(what, sizeof what, pub, name, durable, alive);
+    lw__fail(LW_EFULL, "topic %s is full: subscriber %s (%s%s%s, pid %d) is %llu messages, %llu bytes behind; %s",
+             pub->topic.name, name, alive ? "alive" : "not alive", *node ? ", node " : "", node, pid,
+             (unsigned long long)(pub->writer.tx.number - place.number),
+             (unsigned long long)(pub->writer.tx.pos - place.pos), what);
+    return lw_errtext();
+}
+
+/* ---- waiting for room -----------------------------------------------------------------------------------------------
+ */
+
+static int stop_waiting(struct lw_pub *pub, const struct lw__wait *wait, int code) {
+    pub->refused++;
+    if (code == LW_EFULL && wait->timeout != 0) lw_pub_explain(pub);
+    return code;
+}
+
+/* After a refusal: 0 try again, or what to return. */
+static int wait_turn(struct lw_pub *pub, struct lw__wait *wait, int code) {
+    if (wait->turns == 0 && wait->timeout != 0) pub->waits++;
+    if (wait->timeout == 0 || lw__wait_slept(wait)) free_the_dead(pub);
+    int rc = lw__wait_turn(wait);
+    return rc > 0 ? stop_waiting(pub, wait, code) : rc;
+}
+
+/* Set by somebody who removes the topic, or only thinks about it: the path tells. */
+static int check_removed(struct lw_pub *pub) {
+    if (!lw__load_acquire(&pub->topic.lane.state->superseded)) return 0;
+    int rc = lw__bus_enter(pub->topic.bus, true);
+    if (rc) return rc;
+    rc = lw__topic_attached(&pub->topic);
+    lw__bus_leave(pub->topic.bus);
+    return rc > 0 ? LW_ECLOSED : rc;
+}
+
+/* What every slow call looks at first. */
+static int check(struct lw_pub *pub) {
+    if (pub->cut) return LW_EFORKED;
+    int rc = check_removed(pub);
+    if (rc) return rc;
+    return pub->flags & LW_PUB_NEED_SUB && !has_subscriber(pub) ? LW_ENOSUB : 0;
+}
+
+static bool is_refusal(int64_t rc) {
+    return rc == LW_EFULL || rc == LW_ENOSUB;
+}
+
+int64_t lw__pub_send_slow(struct lw_pub *pub, uint16_t type, const void *data, size_t len, int64_t timeout) {
+    struct lw__wait wait = lw__wait_for(timeout);
+    for (;;) {
+        int64_t rc = check(pub);
+        if (!rc) rc = lw__writer_send(&pub->writer, type, data, len);
+        if (!is_refusal(rc)) return rc;
+        int stop = wait_turn(pub, &wait, (int)rc);
+        if (stop) return stop;
+    }
+}
+
+int lw__pub_reserve_slow(struct lw_pub *pub, void **data, size_t len, int64_t timeout) {
+    struct lw__wait wait = lw__wait_for(timeout);
+    for (;;) {
+        int rc = check(pub);
+        if (!rc) rc = lw__writer_reserve(&pub->writer, data, len);
+        if (!is_refusal(rc)) return rc;
+        if ((rc = wait_turn(pub, &wait, rc))) return rc;
+    }
+}
+
+int64_t lw_pub_send_batch(struct lw_pub *pub, const struct lw_item *items, size_t count, int64_t timeout) {
+    struct lw__wait wait = lw__wait_for(timeout);
+    for (;;) {
+        int64_t rc = check(pub);
+        if (!rc) rc = lw__writer_send_batch(&pub->writer, items, count);
+        if (!is_refusal(rc)) return rc;
+        int stop = wait_turn(pub, &wait, (int)rc);
+        if (stop) return stop;
+    }
+}
+
+/* ---- in place -------------------------------------------------------------------------------------------------------
+ */
+
+int64_t lw__pub_commit_slow(struct lw_pub *pub, uint16_t type, size_t len) {
+    return pub->cut ? LW_EFORKED : lw__writer_commit(&pub->writer, type, len);
+}
+
+int lw_pub_stage(struct lw_pub *pub, uint16_t type, size_t len) {
+    return pub->cut ? LW_EFORKED : lw__writer_stage(&pub->writer, type, len);
+}
+
+void lw_pub_abort(struct lw_pub *pub) {
+    if (!pub->cut) lw__writer_abort(&pub->writer);
+}
+
+/* ---- looking --------------------------------------------------------------------------------------------------------
+ */
+
+size_t lw_pub_max(const struct lw_pub *pub) {
+    return pub->cut ? 0 : pub->topic.lane.record_max;
+}
+
+int lw_pub_stats(const struct lw_pub *pub, struct lw_stats *stats) {
+    if (stats->size != sizeof *stats) return LW_EABI;
+    *stats = (struct lw_stats){.size = sizeof *stats,
+                               .messages = pub->writer.tx.number - pub->begin.number,
+                               .bytes = pub->writer.tx.pos - pub->begin.pos,
+                               .position = pub->writer.tx.pos,
+                               .number = pub->writer.tx.number,
+                               .waits = pub->waits,
+                               .refused = pub->refused};
+    return 0;
+}

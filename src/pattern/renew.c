@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pattern/renew.c - making a topic's file, and putting another one in its place.
+ *
+ * Both kinds of replacing run under the old file's lock and decide with one rename. Before it, a death leaves the old
+ * file with `superseded` set, which the next holder of the lock clears; after it, the new file is there, complete.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "base/err.h"
+#include "pattern/topic.h"
+
+#define RING_LEAST (UINT64_C(64) << 10)
+#define RING_DEFAULT (UINT64_C(4) << 20)
+
+/* ---- shapes -------------------------------------------------------------------------------------------------------
+ */
+
+static int check_schema(const char *topic, const char *schema) {
+    if (strlen(schema) > LW_NAME_MAX)
+        return lw__fail(LW_ENAME, "topic %s: schema name of %zu bytes: at most %d", topic, strlen(schema), LW_NAME_MAX);
+    for (const char *c = schema; *c; c++)
+        if ((unsigned char)*c < 32 || *c == 127)
+            return lw__fail(LW_ENAME, "topic %s: schema name with a control character", topic);
+    return 0;
+}
+
+int lw__shape_full(const char *topic, const struct lw_shape *shape, struct lw__lane_shape *full) {
+    static const struct lw_shape unset = LW_SHAPE_INIT;
+    if (!shape) shape = &unset;
+    *full = (struct lw__lane_shape){.ring = shape->ring ? shape->ring : RING_DEFAULT,
+                                    .slots = shape->slots ? shape->slots : LW__SLOTS_DEFAULT,
+                                    .schema = shape->schema,
+                                    .schema_hash = shape->schema_hash};
+    if (!lw__is_power_of_two(full->ring) || full->ring < RING_LEAST || full->ring > LW__RING_MAX)
+        return lw__fail(LW_ESHAPE,
+                        "topic %s: ring of %llu bytes: give a power of two from 65536 (64 KiB) to 68719476736 (64 GiB)",
+                        topic, (unsigned long long)full->ring);
+    if (full->slots > LW__SLOTS_MAX)
+        return lw__fail(LW_ESHAPE, "topic %s: %u slots: give 1 to 1024", topic, full->slots);
+    return full->schema ? check_schema(topic, full->schema) : 0;
+}
+
+int lw__shape_fits(const struct lw__topic *t, const struct lw_shape *want) {
+    const struct lw__lane_id *have = t->lane.id;
+    if (!want) return 0;
+    if (want->ring && want->ring != have->ring)
+        return lw__fail(
+            LW_ESHAPE,
+            "topic %s: ring is %llu bytes, you ask for %llu; leave it unset to take what exists, or `laneway rm %s`",
+            t->name, (unsigned long long)have->ring, (unsigned long long)want->ring, t->name);
+    if (want->slots && want->slots != have->slots)
+        return lw__fail(
+            LW_ESHAPE, "topic %s: has %u slots, you ask for %u; leave it unset to take what exists, or `laneway rm %s`",
+            t->name, have->slots, want->slots, t->name);
+    bool other_name = want->schema && strcmp(want->schema, have->schema) != 0;
+    if (other_name || (want->schema_hash && want->schema_hash != have->schema_hash))
+        return lw__fail(LW_EMISMATCH, "topic %s: schema is \"%s\" hash %016llx, you have \"%s\" hash %016llx", t->name,
+                        have->schema, (unsigned long long)have->schema_hash, want->schema ? want->schema : have->schema,
+                        (unsigned long long)want->schema_hash);
+    return 0;
+}
+
+/* ---- making -------------------------------------------------------------------------------------------------------
+ */
+
+static int make_folders(const struct lw__topic *t) {
+    char path[sizeof t->path];
+    snprintf(path, sizeof path, "%s", t->path);
+    for (char *slash = strchr(path, '/'); slash; slash = strchr(slash + 1, '/')) {
+        *slash = 0;
+        int rc = lw__dir_make(&t->bus->dir, path);
+        if (rc && rc != -ENOENT) return lw__file_explain(&t->bus->dir, path, rc);
+        if (rc) return rc;
+        *slash = '/';
+    }
+    return 0;
+}
+
+/* A finished file under a temporary name; `fd` out. */
+static int make_temp(struct lw__topic *t, const struct lw__lane_shape *shape, char *temp) {
+    char in[sizeof t->path];
+    snprintf(in, sizeof in, "%.*s", (int)(strrchr(t->path, '/') - t->path), t->path);
+    int fd = lw__temp_make(&t->bus->dir, in, lw__lane_file_size(shape), temp);
+    if (fd < 0) return fd;
+    int rc = lw__lane_format(fd, shape, t->bus->boot);
+    if (!rc) return fd;
+    lw__temp_drop(&t->bus->dir, temp);
+    close(fd);
+    return lw__fail(rc, "topic %s: writing the head of %s: %s", t->name, temp, strerror(-rc));
+}
+
+int lw__topic_make(struct lw__topic *t, const struct lw__lane_shape *shape) {
+    char temp[LW__TEMP_MAX];
+    int rc = make_folders(t);
+    if (rc) return rc;
+    int fd = make_temp(t, shape, temp);
+    if (fd < 0) return fd;
+    rc = lw__temp_link(&t->bus->dir, fd, temp, t->path, false);
+    close(fd);
+    return rc && rc != -EEXIST && rc != -ENOENT ? lw__file_explain(&t->bus->dir, t->path, rc) : rc;
+}
+
+/* ---- replacing ----------------------------------------------------------------------------------------------------
+ */
+
+/* Copies a slot to the new file, its place at the beginning there. */
+static void carry(struct lw__lane *fresh, uint32_t i, const struct lw__slot *from, uint64_t owner, uint64_t lost) {
+    struct lw__slot *to = &fresh->slots[i];
+    to->owner = owner;
+    to->lost = lost;
+    to->cursor = fresh->ctl->tail;
+    memcpy(to->name, from->name, sizeof to->name);
+    to->name[sizeof to->name - 1] = 0;
+    fresh->ctl->slots_used = i + 1;
+}
+
+/* How many messages a durable reader never saw. When the old numbers are nonsense, "at least one" is what is known. */
+static uint64_t lost_by(const struct lw__slot *slot, uint64_t tail_number) {
+    struct lw__place place;
+    bool known = lw__cursor_load(&slot->cursor, &place) && place.number <= tail_number;
+    return known ? tail_number - place.number : 1;
+}
+
+/* Reshaping keeps who is alive or durable, as it is; a new incarnation keeps the durable names, without owners, and
+ * their loss. */
+static void carry_slots(struct lw__topic *t, struct lw__lane *fresh, bool reshape) {
+    for (uint32_t i = 0; i < t->lane.slots_max && i < fresh->slots_max; i++) {
+        const struct lw__slot *slot = &t->lane.slots[i];
+        uint64_t owner = lw__load_acquire(&slot->owner);
+        bool durable = lw__slot_kind(owner) == LW__SLOT_DURABLE;
+        if (!owner || (!durable && (!reshape || lw__owner_gone(t->bus, owner)))) continue;
+        if (reshape)
+            carry(fresh, i, slot, owner, lw__load(&slot->lost));
+        else
+            carry(fresh, i, slot, LW__SLOT_DURABLE, lost_by(slot, fresh->ctl->tail.number[0]));
+    }
+}
+
+/* Under the lock. Stores `superseded`, copies the slots, renames. */
+static int replace(struct lw__topic *t, const struct lw__lane_shape *shape, bool reshape) {
+    char temp[LW__TEMP_MAX];
+    struct lw__lane fresh = {0};
+    int fd = make_temp(t, shape, temp);
+    if (fd < 0) return fd;
+    int rc = lw__lane_map(&fresh, fd, LW__READ, temp);
+    if (rc) goto drop;
+    lw__store_release(&t->lane.state->superseded, 1);
+    lw__fence_full(); /* pairs with the fence of lw__topic_attached */
+    carry_slots(t, &fresh, reshape);
+    if (!t->bus->dir.is_volatile) fsync(fd);
+    rc = lw__temp_link(&t->bus->dir, fd, temp, t->path, true);
+    if (rc) {
+        lw__store_release(&t->lane.state->superseded, 0);
+        lw__file_explain(&t->bus->dir, t->path, rc);
+    }
+drop:
+    if (rc) lw__temp_drop(&t->bus->dir, temp);
+    lw__lane_unmap(&fresh);
+    close(fd);
+    return rc;
+}
+
+static uint32_t slots_needed(const struct lw__topic *t) {
+    uint32_t last = 0;
+    for (uint32_t i = 0; i < t->lane.slots_max; i++)
+        if (lw__load_acquire(&t->lane.slots[i].owner)) last = i + 1;
+    return last;
+}
+
+/* Under the lock, as the old lane's writer, so that it stays empty. The lock word is kept when it worked: the old file
+ * is over. */
+static int reshape_locked(struct lw__topic *t, const struct lw_shape *shape, struct lw__writer *writer) {
+    struct lw_shape want = *shape;
+    if (!want.ring) want.ring = t->lane.ring;
+    if (!want.slots) want.slots = t->lane.slots_max;
+    if (!want.schema && t->lane.id->schema[0]) want.schema = t->lane.id->schema;
+    if (!want.schema_hash) want.schema_hash = t->lane.id->schema_hash;
+    struct lw__lane_shape full;
+    int rc = lw__shape_full(t->name, &want, &full);
+    if (rc) return rc;
+    if (slots_needed(t) > want.slots)
+        return lw__fail(LW_ESHAPE, "topic %s: %u slots asked for, but %u are in use", t->name, want.slots,
+                        slots_needed(t));
+    full.start = lw__round_up(t->lane.id->start, full.ring);
+    full.number = writer->tx.number;
+    return replace(t, &full, true);
+}
+
+int lw__topic_reshape(struct lw__topic *t, const struct lw_shape *shape) {
+    struct lw__place tail;
+    int misfit = lw__shape_fits(t, shape); /* with its text */
+    if (lw__lane_tail(&t->lane, &tail) || tail.pos != t->lane.id->start) return misfit;
+    int rc = lw__topic_lock(t, "giving it another shape");
+    if (rc) return rc;
+    struct lw__writer writer;
+    struct lw__owners owners = lw__topic_owners(t->bus);
+    rc = lw__file_same(&t->bus->dir, t->path, t->fd);
+    if (rc != 1) { /* replaced while we waited: look at the new one */
+        lw__topic_unlock(t);
+        return rc < 0 ? lw__fail(rc, "topic %s: %s: %s", t->name, t->path, strerror(-rc)) : 1;
+    }
+    rc = lw__writer_take(&writer, &t->lane, t->bus->owner, &owners);
+    if (rc) {
+        rc = lw__shape_fits(t, shape); /* somebody publishes, or it is damaged: then it stays as it is */
+    } else {
+        rc = writer.tx.pos == t->lane.id->start ? reshape_locked(t, shape, &writer) : lw__shape_fits(t, shape);
+        if (rc) lw__writer_leave(&writer);
+    }
+    lw__topic_unlock(t);
+    return rc ? rc : 1;
+}
+
+/* ---- another boot -------------------------------------------------------------------------------------------------
+ */
+
+/* Positions and numbers go on behind everything that may have been handed out, so neither ever means two messages. */
+static int new_incarnation(struct lw__topic *t) {
+    struct lw__lane *lane = &t->lane;
+    struct lw__place tail = {0, 0};
+    char schema[sizeof lane->id->schema];
+    snprintf(schema, sizeof schema, "%s", lane->id->schema);
+    struct lw__lane_shape shape = {
+        .ring = lane->ring, .slots = lane->slots_max, .schema = schema, .schema_hash = lane->id->schema_hash};
+    if (lw__cursor_load(&lane->ctl->tail, &tail) && tail.pos >> 62 == 0) {
+        shape.start = lw__round_up(tail.pos + lane->ring, lane->ring);
+        shape.number = tail.number;
+    }
+    return replace(t, &shape, false);
+}
+
+int lw__topic_adopt(struct lw__topic *t) {
+    int rc = lw__topic_lock(t, "first use since the machine started");
+    if (rc) return rc;
+    struct lw__lane_state *state = t->lane.state;
+    int same = lw__file_same(&t->bus->dir, t->path, t->fd);
+    if (same != 1) {
+        rc = same < 0 ? lw__fail(same, "topic %s: %s: %s", t->name, t->path, strerror(-same)) : 1;
+    } else if (memcmp(state->boot, t->bus->boot, sizeof state->boot) == 0) {
+        rc = 0; /* somebody was faster */
+    } else if (lw__load_acquire(&state->dirty)) {
+        rc = new_incarnation(t);
+        if (!rc) rc = 1;
+    } else {
+        memcpy(state->boot, t->bus->boot, sizeof state->boot);
+    }
+    lw__topic_unlock(t);
+    return rc;
+}

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MIT */
+/* pattern/topic_admin.c - making, forgetting, removing, cleaning: what is done to topics from outside. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "pattern/topic.h"
+
+int lw_topic_create(struct lw_bus *bus, const char *topic, const struct lw_shape *shape) {
+    struct lw__topic t;
+    int rc = lw__bus_enter(bus, true);
+    if (rc) return rc;
+    rc = lw__topic_name(&t, bus, topic);
+    if (!rc) rc = lw__topic_open(&t, shape, LW__READ);
+    if (!rc) lw__topic_close(&t);
+    lw__bus_leave(bus);
+    return rc;
+}
+
+/* ---- forget -------------------------------------------------------------------------------------------------------
+ */
+
+static int forget(struct lw__topic *t, const char *name) {
+    struct lw__slot *slot = lw__slot_find(&t->lane, name);
+    if (!slot) return lw__fail(LW_ENOSUB, "topic %s: no durable subscriber %s", t->name, name);
+    uint64_t owner = lw__load_acquire(&slot->owner);
+    if (lw__owner_gone(t->bus, owner) && lw__slot_free(slot, owner, t->bus->owner)) return 0;
+    char node[LW_NAME_MAX + 1];
+    int pid = lw__owner_who(t->bus, owner, node);
+    return lw__fail(LW_EHELD, "topic %s: subscriber %s is open in node %s (pid %d); end that first", t->name, name,
+                    node, pid);
+}
+
+int lw_topic_forget(struct lw_bus *bus, const char *topic, const char *name) {
+    struct lw__topic t;
+    int rc = lw__bus_enter(bus, true);
+    if (rc) return rc;
+    rc = lw__topic_name(&t, bus, topic);
+    if (!rc) rc = lw__name_check(name, "subscriber");
+    if (!rc) rc = lw__topic_open_existing(&t, LW__READ);
+    if (!rc) {
+        rc = lw__topic_lock(&t, "forgetting a subscriber");
+        if (!rc) {
+            rc = forget(&t, name);
+            lw__topic_unlock(&t);
+        }
+        lw__topic_close(&t);
+    }
+    lw__bus_leave(bus);
+    return rc;
+}
+
+/* ---- remove -------------------------------------------------------------------------------------------------------
+ */
+
+static int who_lives(struct lw__topic *t, const char *role, uint64_t owner) {
+    char node[LW_NAME_MAX + 1];
+    if (!owner || lw__owner_gone(t->bus, owner)) return 0;
+    int pid = lw__owner_who(t->bus, owner, node);
+    return lw__fail(LW_EHELD, "topic %s: node %s (pid %d) %s it; end that first, or use --force", t->name, node, pid,
+                    role);
+}
+
+static int anybody_lives(struct lw__topic *t) {
+    int rc = who_lives(t, "publishes to", lw__load_acquire(&t->lane.ctl->lock));
+    for (uint32_t i = 0; !rc && i < t->lane.slots_max; i++)
+        rc = who_lives(t, "reads", lw__load_acquire(&t->lane.slots[i].owner));
+    return rc;
+}
+
+/* The file, then the folders above it as far as they are empty. */
+static int unlink_lane(struct lw__topic *t) {
+    char path[sizeof t->path];
+    if (unlinkat(t->bus->dir.fd, t->path, 0) && errno != ENOENT) return lw__file_explain(&t->bus->dir, t->path, -errno);
+    snprintf(path, sizeof path, "%s", t->path);
+    for (char *slash = strrchr(path, '/'); slash; slash = strrchr(path, '/')) {
+        *slash = 0;
+        if (!strchr(path, '/') || unlinkat(t->bus->dir.fd, path, AT_REMOVEDIR)) break;
+    }
+    return 0;
+}
+
+static int remove_locked(struct lw__topic *t, bool force) {
+    if (lw__file_same(&t->bus->dir, t->path, t->fd) != 1) return 0; /* somebody was faster */
+    lw__store_release(&t->lane.state->superseded, 1);
+    lw__fence_full(); /* pairs with the fence of lw__topic_attached */
+    int rc = force ? 0 : anybody_lives(t);
+    if (!rc) rc = unlink_lane(t);
+    if (rc) lw__store_release(&t->lane.state->superseded, 0);
+    return rc;
+}
+
+/* A file that can't be mapped has no users to ask. */
+static int remove_damaged(struct lw__topic *t, int why, bool force) {
+    if (!force && why != LW_ECORRUPT && why != LW_EVERSION) return why;
+    return unlink_lane(t);
+}
+
+int lw_topic_remove(struct lw_bus *bus, const char *topic, int force) {
+    struct lw__topic t;
+    int rc = lw__bus_enter(bus, true);
+    if (rc) return rc;
+    rc = lw__topic_name(&t, bus, topic);
+    if (rc) goto leave;
+    rc = lw__topic_open_existing(&t, LW__READ);
+    if (rc == LW_ECORRUPT || rc == LW_EVERSION) {
+        rc = remove_damaged(&t, rc, force);
+        goto leave;
+    }
+    if (rc) goto leave;
+    rc = lw__topic_lock(&t, "removing it");
+    if (!rc) {
+        rc = remove_locked(&t, force);
+        lw__topic_unlock(&t);
+    }
+    lw__topic_close(&t);
+leave:
+    lw__bus_leave(bus);
+    return rc;
+}
+
+/* ---- clean --------------------------------------------------------------------------------------------------------
+ */
+
+struct cleaning {
+    struct lw_bus *bus;
+    struct lw_clean_result *result;
+};
+
+static void clean_writer(struct lw__topic *t, const struct lw__owners *owners, struct lw_clean_result *result) {
+    struct lw__writer writer;
+    if (!lw__load_acquire(&t->lane.ctl->lock) || lw__writer_take(&writer, &t->lane, t->bus->owner, owners)) return;
+    lw__writer_leave(&writer);
+    result->writers++;
+}
+
+/* What can't be opened is not to be cleaned. */
+static int clean_topic(const char *name, void *user) {
+    struct cleaning *c = user;
+    struct lw__topic t;
+    struct lw__owners owners = lw__topic_owners(c->bus);
+    if (lw__bus_enter(c->bus, true)) return 0;
+    if (!lw__topic_name(&t, c->bus, name) && !lw__topic_open_existing(&t, LW__READ)) {
+        c->result->readers += lw__lane_sweep(&t.lane, c->bus->owner, &owners);
+        clean_writer(&t, &owners, c->result);
+        lw__topic_close(&t);
+    }
+    lw__bus_leave(c->bus);
+    return 0;
+}
+
+int lw_bus_clean(struct lw_bus *bus, struct lw_clean_result *result) {
+    struct lw_clean_result unwanted;
+    if (!result) result = &unwanted;
+    *result = (struct lw_clean_result){0, 0, 0, 0};
+    struct cleaning c = {.bus = bus, .result = result};
+    int rc = lw__bus_enter(bus, true);
+    if (rc) return rc;
+    rc = lw__bus_clean_nodes(bus, result);
+    lw__bus_leave(bus);
+    return rc ? rc : lw_topic_list(bus, clean_topic, &c);
+}

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT */
+/* pattern/topic_look.c - looking at topics without attaching: read-only mappings, no locks, nothing stored. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "pattern/topic.h"
+
+static int begin_look(struct lw__topic *t, struct lw_bus *bus, const char *topic) {
+    int rc = lw__bus_enter(bus, false);
+    if (rc) return rc;
+    rc = lw__topic_name(t, bus, topic);
+    if (!rc) rc = lw__topic_open_existing(t, LW__LOOK);
+    if (rc) lw__bus_leave(bus);
+    return rc;
+}
+
+static void end_look(struct lw__topic *t) {
+    lw__topic_close(t);
+    lw__bus_leave(t->bus);
+}
+
+static int corrupt_at(const struct lw__topic *t, uint64_t pos, const char *what) {
+    return lw__fail(LW_ECORRUPT, "topic %s: %s/%s: position %llu: %s", t->name, t->bus->dir.path, t->path,
+                    (unsigned long long)pos, what);
+}
+
+/* ---- the topic ------------------------------------------------------------------------------------------------------
+ */
+
+static void look_at_writer(struct lw__topic *t, struct lw_topic_info *info) {
+    uint64_t lock = lw__load_acquire(&t->lane.ctl->lock);
+    if (!lock) return;
+    info->writer_pid = lw__owner_who(t->bus, lock, info->writer);
+    info->writer_alive = !lw__owner_gone(t->bus, lock);
+}
+
+int lw_topic_stat(struct lw_bus *bus, const char *topic, struct lw_topic_info *info) {
+    struct lw__topic t;
+    struct lw__place tail, oldest;
+    if (info->size != sizeof *info)
+        return lw__fail(LW_EABI, "lw_topic_info.size is %zu, not %zu", info->size, sizeof *info);
+    int rc = begin_look(&t, bus, topic);
+    if (rc) return rc;
+    rc = lw__lane_oldest(&t.lane, &oldest); /* first: what is old now is not beyond what is the tail then */
+    if (!rc) rc = lw__lane_tail(&t.lane, &tail);
+    if (rc) {
+        rc = corrupt_at(&t, t.lane.ctl->tail.pos & ~UINT64_C(7),
+                        "no record chain leads from the stored tail to the end");
+        goto end;
+    }
+    const struct lw__lane_id *id = t.lane.id;
+    *info = (struct lw_topic_info){.size = sizeof *info,
+                                   .ring = id->ring,
+                                   .slots = id->slots,
+                                   .schema_hash = id->schema_hash,
+                                   .tail = tail.pos,
+                                   .number = tail.number,
+                                   .oldest = oldest.pos,
+                                   .oldest_number = oldest.number,
+                                   .record_max = t.lane.record_max};
+    memcpy(info->uuid, id->uuid, sizeof info->uuid);
+    memcpy(info->schema, id->schema, sizeof info->schema);
+    for (uint32_t i = 0; i < t.lane.slots_max; i++) info->readers += lw__load_acquire(&t.lane.slots[i].owner) != 0;
+    look_at_writer(&t, info);
+end:
+    end_look(&t);
+    return rc;
+}
+
+/* ---- its subscribers ------------------------------------------------------------------------------------------------
+ */
+
+/* False: the slot is free, or someone is just coming or going. */
+static bool look_at_reader(struct lw__topic *t, uint32_t i, struct lw_reader_info *info) {
+    const struct lw__slot *slot = &t->lane.slots[i];
+    uint64_t owner = lw__load_acquire(&slot->owner);
+    struct lw__place place, tail;
+    if (!owner || !lw__cursor_load(&slot->cursor, &place) || place.pos == LW__NOWHERE || lw__lane_tail(&t->lane, &tail))
+        return false;
+    *info = (struct lw_reader_info){.slot = i, .position = place.pos, .number = place.number};
+    info->durable = lw__slot_kind(owner) == LW__SLOT_DURABLE;
+    if (info->durable) snprintf(info->name, sizeof info->name, "%.*s", LW_NAME_MAX, slot->name);
+    info->pid = lw__owner_who(t->bus, owner, info->node);
+    info->alive = !lw__owner_gone(t->bus, owner);
+    if (tail.pos > place.pos) {
+        info->lag_bytes = tail.pos - place.pos;
+        info->lag_messages = tail.number - place.number;
+    }
+    return true;
+}
+
+static int look_at_readers(struct lw__topic *t, struct lw_reader_info **out, uint32_t *count) {
+    struct lw_reader_info *all = calloc(t->lane.slots_max, sizeof *all);
+    if (!all) return lw__fail(-ENOMEM, "topic %s: no memory", t->name);
+    struct lw_reader_info *slowest = NULL;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < t->lane.slots_max; i++) {
+        if (!look_at_reader(t, i, &all[n])) continue;
+        if (!slowest || all[n].position < slowest->position) slowest = &all[n];
+        n++;
+    }
+    if (slowest) slowest->slowest = 1;
+    *out = all;
+    *count = n;
+    return 0;
+}
+
+int lw_topic_readers(struct lw_bus *bus, const char *topic,
+                     int (*each)(const struct lw_reader_info *reader, void *user), void *user) {
+    struct lw__topic t;
+    struct lw_reader_info *all = NULL;
+    uint32_t count = 0;
+    int rc = begin_look(&t, bus, topic);
+    if (rc) return rc;
+    rc = look_at_readers(&t, &all, &count);
+    end_look(&t);
+    for (uint32_t i = 0; !rc && i < count; i++) rc = each(&all[i], user);
+    free(all);
+    return rc;
+}
+
+/* ---- verify ---------------------------------------------------------------------------------------------------------
+ */
+
+int lw_topic_verify(struct lw_bus *bus, const char *topic, struct lw_verify_result *result) {
+    struct lw__topic t;
+    struct lw__lane_check check;
+    if (result && result->size != sizeof *result)
+        return lw__fail(LW_EABI, "lw_verify_result.size is %zu, not %zu", result->size, sizeof *result);
+    int rc = begin_look(&t, bus, topic);
+    if (rc) return rc;
+    rc = lw__lane_verify(&t.lane, &check);
+    if (rc) rc = corrupt_at(&t, check.bad, check.what);
+    end_look(&t);
+    if (result)
+        *result = (struct lw_verify_result){.size = sizeof *result,
+                                            .from = check.from,
+                                            .to = check.to,
+                                            .records = check.records,
+                                            .batches = check.batches,
+                                            .bytes = check.bytes,
+                                            .skipped = check.skipped};
+    return rc;
+}
+
+/* ---- list -----------------------------------------------------------------------------------------------------------
+ */
+
+struct listing {
+    struct lw_bus *bus;
+    char **names;
+    size_t count, room;
+};
+
+static int add_name(struct listing *l, const char *name) {
+    if (l->count == l->room) {
+        size_t room = l->room ? 2 * l->room : 64;
+        char **more = realloc(l->names, room * sizeof *more);
+        if (!more) return -ENOMEM;
+        l->names = more;
+        l->room = room;
+    }
+    l->names[l->count] = strdup(name);
+    return l->names[l->count] ? (l->count++, 0) : -ENOMEM;
+}
+
+static int list_folder(struct listing *l, const char *prefix);
+
+/* An entry of a topic folder: its lane, a level below, or nothing of ours. */
+static int list_entry(struct listing *l, const char *prefix, const char *entry) {
+    char name[LW__TOPIC_MAX + 1];
+    if (strcmp(entry, ".lane") == 0) return *prefix ? add_name(l, prefix) : 0;
+    if (entry[0] == '.') return 0;
+    int n = snprintf(name, sizeof name, "%s%s%s", prefix, *prefix ? "/" : "", entry);
+    return n >= (int)sizeof name ? 0 : list_folder(l, name);
+}
+
+static int list_folder(struct listing *l, const char *prefix) {
+    char path[LW__TOPIC_MAX + 16];
+    snprintf(path, sizeof path, "topics%s%s", *prefix ? "/" : "", prefix);
+    int rc = 0, fd = lw__file_open(&l->bus->dir, path, O_RDONLY | O_DIRECTORY);
+    if (fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP) return 0;
+    if (fd < 0) return lw__file_explain(&l->bus->dir, path, fd);
+    DIR *dir = fdopendir(fd);
+    if (!dir) {
+        close(fd);
+        return -ENOMEM;
+    }
+    for (struct dirent *e; !rc && (e = readdir(dir));) rc = list_entry(l, prefix, e->d_name);
+    closedir(dir);
+    return rc;
+}
+
+static int by_name(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+int lw_topic_list(struct lw_bus *bus, int (*each)(const char *topic, void *user), void *user) {
+    struct listing l = {.bus = bus};
+    int rc = lw__bus_enter(bus, false);
+    if (rc) return rc;
+    rc = list_folder(&l, "");
+    lw__bus_leave(bus);
+    if (l.count) qsort(l.names, l.count, sizeof *l.names, by_name);
+    for (size_t i = 0; !rc && i < l.count; i++) rc = each(l.names[i], user);
+    for (size_t i = 0; i < l.count; i++) free(l.names[i]);
+    free(l.names);
+    return rc;
+}
