@@ -31,7 +31,7 @@ extern "C" {
 
 /* Header word: length in bits 0-31, the user's type in 32-47, flags in 48-63. */
 #define LW__COMMITTED UINT64_C(0x8000)
-#define LW__MORE UINT64_C(0x4000) /* the next record belongs to the same batch */
+#define LW__MORE ((uint64_t)LW_MSG_MORE) /* the next record belongs to the same batch */
 
 #define LW__LEN_END (UINT64_C(1) << 31) /* any length from here on goes to the slow path, which refuses it */
 
@@ -62,6 +62,7 @@ struct lw__rx {
     uint64_t number;           /* its number */
     uint64_t head;             /* everything before is released */
     uint64_t max;              /* largest length to believe */
+    uint64_t looks;            /* so often an empty ring may be told without asking the slow path */
     struct lw__cursor *cursor; /* this reader's place */
 };
 
@@ -88,16 +89,17 @@ static inline void lw__cursor_store(struct lw__cursor *c, uint64_t pos, uint64_t
     __atomic_store_n(&c->pos, pos | other, __ATOMIC_RELEASE);
 }
 
-/* Commits the record at tx->pos, whose payload is in place, and moves the tail. */
-static inline void lw__tx_publish(struct lw__tx *tx, uint64_t end, uint64_t header) {
-    uint64_t *here = (uint64_t *)(void *)(tx->ring + (tx->pos & tx->mask));
-    uint64_t *next = (uint64_t *)(void *)(tx->ring + (end & tx->mask));
-    __atomic_store_n(next, 0, __ATOMIC_RELAXED); /* the log ends here ... */
-    __atomic_store_n(here, header,
-                     __ATOMIC_RELEASE); /* ... before this is seen. Pairs with the acquire in lw_sub_next() */
-    tx->number++;
-    lw__cursor_store(tx->cursor, end, tx->number);
+/* Commits the record at `here`, whose payload is in place and which ends at `end`, and moves the tail. */
+static inline void lw__tx_publish(struct lw__tx *tx, char *here, uint64_t end, uint64_t header) {
+    char *next = tx->ring + (end & tx->mask);
+    struct lw__cursor *tail = tx->cursor;
+    uint64_t number = tx->number + 1;
     tx->pos = end;
+    tx->number = number;
+    __atomic_store_n((uint64_t *)(void *)next, 0, __ATOMIC_RELAXED); /* the log ends here ... */
+    /* ... before this is seen. Pairs with the acquire in lw_sub_next() */
+    __atomic_store_n((uint64_t *)(void *)here, header, __ATOMIC_RELEASE);
+    lw__cursor_store(tail, end, number);
 }
 
 /* ---- the public functions ---------------------------------------------------------------------------------------- */
@@ -106,8 +108,9 @@ LW_INLINE int64_t lw_pub_send(struct lw_pub *pub, uint16_t type, const void *dat
     struct lw__tx *tx = (struct lw__tx *)(void *)pub;
     uint64_t pos = tx->pos, end = pos + lw__record_size(len);
     if (LW__UNLIKELY(len >= LW__LEN_END || end + 8 > tx->edge)) return lw__pub_send_slow(pub, type, data, len, timeout);
-    if (len) memcpy(tx->ring + (pos & tx->mask) + 8, data, len);
-    lw__tx_publish(tx, end, lw__header(len, type, LW__COMMITTED));
+    char *here = tx->ring + (pos & tx->mask);
+    if (len) memcpy(here + 8, data, len);
+    lw__tx_publish(tx, here, end, lw__header(len, type, LW__COMMITTED));
     return (int64_t)pos;
 }
 
@@ -118,7 +121,7 @@ LW_INLINE int lw_pub_reserve(struct lw_pub *pub, void **data, size_t len, int64_
     *data = tx->ring + (tx->pos & tx->mask) + 8;
     tx->held = len + 1;
     tx->edge_after = tx->edge;
-    tx->edge = 0;
+    tx->edge = 0; /* whatever is called before the commit takes the slow path, which refuses it */
     return 0;
 }
 
@@ -126,27 +129,31 @@ LW_INLINE int64_t lw_pub_commit(struct lw_pub *pub, uint16_t type, size_t len) {
     struct lw__tx *tx = (struct lw__tx *)(void *)pub;
     uint64_t pos = tx->pos;
     if (LW__UNLIKELY(len >= tx->held || !tx->edge_after)) return lw__pub_commit_slow(pub, type, len);
-    lw__tx_publish(tx, pos + lw__record_size(len), lw__header(len, type, LW__COMMITTED));
     tx->held = 0;
     tx->edge = tx->edge_after;
+    lw__tx_publish(tx, tx->ring + (pos & tx->mask), pos + lw__record_size(len), lw__header(len, type, LW__COMMITTED));
     return (int64_t)pos;
 }
 
 LW_INLINE int lw_sub_next(struct lw_sub *sub, struct lw_msg *msg, int64_t timeout) {
     struct lw__rx *rx = (struct lw__rx *)(void *)sub;
-    const char *here = rx->ring + (rx->pos & rx->mask);
+    uint64_t pos = rx->pos;
+    const char *here = rx->ring + (pos & rx->mask);
     /* Loaded once; pairs with the release in lw__tx_publish(). Zero: nothing yet. */
     uint64_t header = __atomic_load_n((const uint64_t *)(const void *)here, __ATOMIC_ACQUIRE);
-    uint64_t len = (uint32_t)header, flags = header >> 48;
-    if (LW__UNLIKELY((flags & ~LW__MORE) != LW__COMMITTED || len > rx->max))
-        return lw__sub_next_slow(sub, msg, timeout);
+    uint64_t len = (uint32_t)header;
+    if (LW__UNLIKELY((header >> 48 & ~LW__MORE) != LW__COMMITTED || len > rx->max)) {
+        if (header || timeout || !rx->looks) return lw__sub_next_slow(sub, msg, timeout);
+        rx->looks--;
+        return LW_EEMPTY;
+    }
+    rx->pos = pos + lw__record_size(len);
     msg->data = here + 8;
     msg->len = len;
-    msg->position = rx->pos;
+    msg->position = pos;
     msg->number = rx->number++;
     msg->type = (uint16_t)(header >> 32);
-    msg->more = (uint16_t)(flags == (LW__COMMITTED | LW__MORE));
-    rx->pos += lw__record_size(len);
+    msg->flags = (uint16_t)(header >> 48);
     return 1;
 }
 
@@ -154,8 +161,8 @@ LW_INLINE int lw_sub_release(struct lw_sub *sub, const struct lw_msg *msg) {
     struct lw__rx *rx = (struct lw__rx *)(void *)sub;
     uint64_t end = msg->position + lw__record_size(msg->len);
     if (LW__UNLIKELY(end - rx->head - 1 >= rx->pos - rx->head)) return lw__sub_release_slow(sub, msg);
-    lw__cursor_store(rx->cursor, end, msg->number + 1);
     rx->head = end;
+    lw__cursor_store(rx->cursor, end, msg->number + 1);
     return 0;
 }
 

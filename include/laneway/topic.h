@@ -49,8 +49,7 @@ LW_API int lw_topic_create(struct lw_bus *bus, const char *topic, const struct l
 
 enum lw_pub_flags {
     LW_PUB_EXCLUSIVE = 1, /* sole writer of the topic. The only kind so far, so this changes nothing yet */
-    LW_PUB_NEED_SUB =
-        2 /* refuse with LW_ENOSUB while nobody, alive or durable, subscribes. Costs a look at every slot a message */
+    LW_PUB_NEED_SUB = 2 /* LW_ENOSUB while nobody, alive or durable, subscribes. Costs a look at every slot a message */
 };
 
 struct lw_pub_options {
@@ -75,7 +74,7 @@ struct lw_stats {
     uint64_t position; /* of the next message */
     uint64_t number;   /* of the next message */
     uint64_t waits;    /* calls that had to wait */
-    uint64_t refused;  /* calls that ended with LW_EFULL, LW_ENOSUB or LW_EEMPTY */
+    uint64_t refused;  /* calls that ended with LW_EFULL or LW_ENOSUB; LW_EEMPTY after waiting */
     uint64_t lost;     /* messages that this subscriber was told it lost */
 };
 #define LW_STATS_INIT                                                                                                  \
@@ -101,7 +100,8 @@ LW_API void lw_pub_close(struct lw_pub *pub);
  *       Copies one message in. Returns its position.
  *   int lw_pub_reserve(struct lw_pub *, void **data, size_t len, int64_t timeout);
  *       Room for `len` bytes in the ring itself, 8-byte aligned, to be filled in place; then lw_pub_stage(),
- * lw_pub_commit() or lw_pub_abort(). Nothing is visible before the commit. Until then no other call on this publisher.
+ *       lw_pub_commit() or lw_pub_abort(). Nothing is visible before the commit. Until then no other call on this
+ *       publisher.
  *   int64_t lw_pub_commit(struct lw_pub *, uint16_t type, size_t len);
  *       Publishes the reservation, with what was staged before it; `len` may be shorter than reserved. Returns the
  *       position of the first of them.
@@ -152,6 +152,9 @@ struct lw_sub_options {
 #define LW_SUB_OPTIONS_INIT                                                                                            \
     { sizeof(struct lw_sub_options), NULL, LW_FROM_NOW, 0, LW_SHAPE_INIT }
 
+/* In lw_msg.flags: the next message belongs to the same batch. */
+#define LW_MSG_MORE 0x4000u
+
 /* One message, in place. `data` is 8-byte aligned, read-only, valid until this or a later message is released or the
  * handle closed. */
 struct lw_msg {
@@ -160,7 +163,7 @@ struct lw_msg {
     uint64_t position;
     uint64_t number;
     uint16_t type;
-    uint16_t more; /* 1: the next message belongs to the same batch */
+    uint16_t flags; /* LW_MSG_MORE, and bits to ignore */
 };
 
 /*

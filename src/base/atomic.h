@@ -21,6 +21,15 @@
 /* Loads before it are done before accesses after it. */
 #define lw__fence_acquire() __atomic_thread_fence(__ATOMIC_ACQUIRE)
 
+/* Between two looks at a word that another core is about to write: lets that core have the line. */
+static inline void lw__relax(void) {
+#if defined __x86_64__ || defined __i386__
+    __builtin_ia32_pause();
+#elif defined __aarch64__
+    __asm__ volatile("isb" ::: "memory");
+#endif
+}
+
 /* Replaces exactly `want` by `fresh`. Full order when it worked. */
 static inline bool lw__cas(uint64_t *word, uint64_t want, uint64_t fresh) {
     return __atomic_compare_exchange_n(word, &want, fresh, false, __ATOMIC_SEQ_CST, __ATOMIC_ACQUIRE);

@@ -17,8 +17,8 @@
 /* ---- directories --------------------------------------------------------------------------------------------------
  */
 
-static const char *refused_filesystem(long type) {
-    switch ((unsigned long)type) {
+const char *lw__filesystem_refused(long type) {
+    switch ((uint32_t)type) {
     case 0x6969:
         return "NFS";
     case 0x65735546:
@@ -31,6 +31,7 @@ static const char *refused_filesystem(long type) {
         return "9P";
     case 0x00c36400:
         return "Ceph";
+    case 0x6b414653:
     case 0x5346414f:
         return "AFS";
     case 0x7461636f:
@@ -51,7 +52,7 @@ static const char *refused_filesystem(long type) {
 static int check_filesystem(struct lw__dir *dir) {
     struct statfs fs;
     if (fstatfs(dir->fd, &fs)) return lw__fail(-errno, "%s: statfs: %s", dir->path, strerror(errno));
-    const char *refused = refused_filesystem((long)fs.f_type);
+    const char *refused = lw__filesystem_refused((long)fs.f_type);
     if (refused)
         return lw__fail(
             LW_EFS, "%s: is on %s, whose locks, mappings or space are not those of this host; use tmpfs, ext4 or xfs",

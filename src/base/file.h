@@ -31,6 +31,9 @@ int lw__dir_open(struct lw__dir *dir, const char *path);
 int lw__dir_look(struct lw__dir *dir, const char *path);
 void lw__dir_close(struct lw__dir *dir);
 
+/* The name of a kind of filesystem (of statfs) that can not hold a bus; NULL for those that can. */
+const char *lw__filesystem_refused(long type);
+
 /* Makes a directory if it is not there; its mode and owner are right from the first moment on. 0 also when it was
  * there, or -errno without text. */
 int lw__dir_make(const struct lw__dir *dir, const char *path);

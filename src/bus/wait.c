@@ -3,6 +3,7 @@
 
 #include <sched.h>
 
+#include "base/atomic.h"
 #include "base/clock.h"
 
 enum {
@@ -11,14 +12,6 @@ enum {
     SLEEP = 1000000,
     LOOK_AT_CLOCK = 64 /* while spinning, once in so many turns */
 };
-
-static void relax(void) {
-#if defined __x86_64__ || defined __i386__
-    __builtin_ia32_pause();
-#elif defined __aarch64__
-    __asm__ volatile("isb" ::: "memory");
-#endif
-}
 
 /* What is left of the caller's time, at most `most`. */
 static int64_t time_left(struct lw__wait *wait, int64_t most) {
@@ -33,7 +26,7 @@ int lw__wait_turn(struct lw__wait *wait) {
     if (wait->timeout == 0) return 1;
     uint32_t turn = wait->turns < SPINS + YIELDS ? wait->turns++ : SPINS + YIELDS;
     if (turn < SPINS) {
-        relax();
+        lw__relax();
         return turn % LOOK_AT_CLOCK == 0 && time_left(wait, 1) <= 0;
     }
     int64_t left = time_left(wait, SLEEP);

@@ -52,6 +52,7 @@ static int walk_to_end(const struct lw__lane *lane, struct lw__place *place, boo
 int lw__lane_tail(const struct lw__lane *lane, struct lw__place *place) {
     bool again = true;
     int rc = LW_ECORRUPT;
+    *place = (struct lw__place){0, 0};
     for (int tries = 0; tries < 1000 && again; tries++) {
         if (!lw__cursor_load(&lane->ctl->tail, place)) return LW_ECORRUPT;
         if (place->pos < lane->id->start || place->pos >> 63) return LW_ECORRUPT;
@@ -82,11 +83,15 @@ static bool mark_between(const struct lw__lane *lane, uint64_t last, bool want_o
 }
 
 int lw__lane_oldest(const struct lw__lane *lane, struct lw__place *place) {
+    uint64_t horizon = 0;
     for (int tries = 0; tries < 1000; tries++) { /* a fast writer may outrun one look, not a thousand */
+        uint64_t before = horizon;
         struct lw__place tail;
+        horizon = lw__load_acquire(&lane->ctl->horizon);
+        if (tries && horizon == before) break; /* nobody outran us: there is no good mark */
         int rc = lw__lane_tail(lane, &tail);
         if (rc) return rc;
-        if (mark_between(lane, tail.pos + lane->ring / 2, true, place)) return 0;
+        if (mark_between(lane, tail.pos + lane->ring / 2, true, place) && place->pos + lane->ring >= tail.pos) return 0;
     }
     return LW_ECORRUPT;
 }

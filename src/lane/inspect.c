@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * lane/inspect.c - is a lane what it should be? Loads only; owners may be running, stopped or dead. A record counts
- * when horizon had not reached it after it was read (the writer moves horizon before it overwrites).
+ * when horizon had not reached it after it was read (the writer moves horizon before it overwrites). What is compared
+ * with the tail is loaded before the tail: it can't be ahead of it unless something is wrong.
  */
 #include <string.h>
 
@@ -11,8 +12,8 @@ struct walk {
     const struct lw__lane *lane;
     struct lw__lane_check *check;
     struct lw__place at;
-    uint64_t end;  /* the tail as it was at the beginning */
-    uint64_t seen; /* segment of the record before */
+    uint64_t end;      /* the tail as it was at the beginning */
+    bool number_known; /* at.number is that of at.pos */
     bool inside_batch;
 };
 
@@ -22,39 +23,47 @@ static int bad(struct lw__lane_check *check, uint64_t pos, const char *what) {
     return LW_ECORRUPT;
 }
 
-static bool overtaken(const struct walk *w) {
-    lw__fence_acquire(); /* what was read before was read before this look */
-    return lw__load(&w->lane->ctl->horizon) > w->at.pos;
+static int bad_chain(struct lw__lane_check *check, uint64_t pos) {
+    return bad(check, pos, "no record chain leads from the stored tail to the end");
 }
+
+static bool passed(const struct lw__lane *lane, uint64_t pos) {
+    lw__fence_acquire(); /* what was read before was read before this look */
+    return lw__load(&lane->ctl->horizon) > pos;
+}
+
+/* ---- records ------------------------------------------------------------------------------------------------------ */
 
 /* A running publisher was faster: go on at what is the oldest now. */
 static int jump(struct walk *w) {
     struct lw__place oldest;
     int rc = lw__lane_oldest(w->lane, &oldest);
     if (rc) return bad(w->check, w->at.pos, "no mark leads to a retained record");
+    w->number_known = oldest.pos <= w->end;
     if (oldest.pos > w->end) oldest.pos = w->end;
     w->check->skipped += oldest.pos - w->at.pos;
     w->at = oldest;
-    w->seen = UINT64_MAX;
     w->inside_batch = false;
     return 0;
 }
 
-/* The mark of the record's segment must be a record's beginning, with its number. */
-static bool mark_fits(const struct walk *w) {
-    uint64_t segment = w->at.pos >> w->lane->segment_shift;
-    const struct lw__mark *mark = &w->lane->ctl->marks[segment % LW__MARKS];
-    uint64_t pos = lw__load_acquire(&mark->pos), number = lw__load_acquire(&mark->number);
-    if (pos >> w->lane->segment_shift != segment || pos > w->at.pos) return true; /* none yet, or of a record to come */
-    if (pos == w->at.pos) return number == w->at.number;
-    return w->seen == segment || w->seen == UINT64_MAX;
+/* Marks of the segments that this record touches must lead to its beginning, with its number, or not into it. */
+static bool marks_fit(const struct walk *w, uint64_t size) {
+    unsigned shift = w->lane->segment_shift;
+    for (uint64_t s = w->at.pos >> shift; s <= (w->at.pos + size - 1) >> shift; s++) {
+        const struct lw__mark *mark = &w->lane->ctl->marks[s % LW__MARKS];
+        uint64_t pos = lw__load_acquire(&mark->pos), number = lw__load_acquire(&mark->number);
+        if (pos == w->at.pos && number != w->at.number) return false;
+        if (pos > w->at.pos && pos < w->at.pos + size) return false;
+    }
+    return true;
 }
 
 static int one_record(struct walk *w) {
     uint64_t header = 0, size = 0;
     int rc = lw__record_at(w->lane, w->at.pos, &header, &size);
-    bool marked = mark_fits(w);
-    if (overtaken(w)) return jump(w);
+    bool marked = rc <= 0 || marks_fit(w, size);
+    if (passed(w->lane, w->at.pos)) return jump(w);
     if (rc < 0) return bad(w->check, w->at.pos, "impossible record header");
     if (rc == 0) return bad(w->check, w->at.pos, "the log ends before its tail");
     if (!marked) return bad(w->check, w->at.pos, "a mark does not lead to a record");
@@ -64,17 +73,15 @@ static int one_record(struct walk *w) {
     w->inside_batch = more;
     w->check->records++;
     w->check->bytes += (uint32_t)header;
-    w->seen = w->at.pos >> w->lane->segment_shift;
     w->at.pos += size;
     w->at.number++;
     return 0;
 }
 
 static int check_records(const struct lw__lane *lane, struct lw__lane_check *check) {
-    struct walk w = {.lane = lane, .check = check, .seen = UINT64_MAX};
+    struct walk w = {.lane = lane, .check = check, .number_known = true};
     struct lw__place tail;
-    if (lw__lane_tail(lane, &tail))
-        return bad(check, tail.pos, "no record chain leads from the stored tail to the end");
+    if (lw__lane_tail(lane, &tail)) return bad_chain(check, tail.pos);
     if (lw__lane_oldest(lane, &w.at)) return bad(check, tail.pos, "no mark leads to a retained record");
     w.end = check->to = tail.pos;
     check->from = w.at.pos;
@@ -82,32 +89,82 @@ static int check_records(const struct lw__lane *lane, struct lw__lane_check *che
         int rc = one_record(&w);
         if (rc) return rc;
     }
-    if (w.at.pos == w.end && !overtaken(&w) && w.seen != UINT64_MAX && w.at.number != tail.number)
+    if (w.at.pos == w.end && !passed(lane, w.end) && w.number_known && w.at.number != tail.number)
         return bad(check, w.end, "the message numbers do not add up");
     return w.inside_batch ? bad(check, w.end, "the last batch has no end") : 0;
 }
 
-static int check_slot(const struct lw__lane *lane, struct lw__lane_check *check, const struct lw__slot *slot) {
+/* ---- what else stands in the head --------------------------------------------------------------------------------- */
+
+static int check_horizon(const struct lw__lane *lane, struct lw__lane_check *check) {
+    struct lw__place tail;
+    if (lw__lane_tail(lane, &tail)) return bad_chain(check, tail.pos);
+    uint64_t horizon = lw__load_acquire(&lane->ctl->horizon);
+    if (horizon & ((UINT64_C(1) << lane->segment_shift) - 1))
+        return bad(check, horizon, "the horizon is not at a multiple of 1/64 of the ring");
+    if (horizon + lane->ring < tail.pos + 8) return bad(check, horizon, "the horizon is behind what is retained");
+    return 0;
+}
+
+static int check_mark(const struct lw__lane *lane, struct lw__lane_check *check, const struct lw__mark *mark) {
+    uint64_t pos = lw__load_acquire(&mark->pos), number = lw__load_acquire(&mark->number);
+    struct lw__place tail;
+    if (lw__lane_tail(lane, &tail)) return bad_chain(check, tail.pos);
+    if (passed(lane, pos)) return 0;
+    if (pos % 8) return bad(check, pos, "a mark at an impossible position");
+    if (pos > tail.pos) return bad(check, pos, "a mark beyond the tail");
+    if (pos == tail.pos && number != tail.number) return bad(check, pos, "the mark at the tail has another number");
+    return 0;
+}
+
+/* Walks to a reader's place from the mark before it, if that is still there. */
+static bool leads_to(const struct lw__lane *lane, const struct lw__place *place) {
+    struct lw__place at;
+    uint64_t header, size;
+    if (!lw__lane_mark_before(lane, place->pos, &at)) return true;
+    uint64_t first = at.pos;
+    if (place->pos - first > lane->ring) return passed(lane, first);
+    while (at.pos < place->pos && lw__record_at(lane, at.pos, &header, &size) == 1) {
+        at.pos += size;
+        at.number++;
+    }
+    return (at.pos == place->pos && at.number == place->number) || passed(lane, first);
+}
+
+static int check_place(const struct lw__lane *lane, struct lw__lane_check *check, const struct lw__slot *slot,
+                       bool durable) {
     struct lw__place place, tail;
+    uint64_t word = lw__load_acquire(&slot->cursor.pos);
+    if (!lw__cursor_load(&slot->cursor, &place) || place.pos == LW__NOWHERE) return 0; /* joining or leaving */
+    if (lw__lane_tail(lane, &tail)) return bad_chain(check, tail.pos);
+    uint64_t bytes = tail.pos - place.pos, count = tail.number - place.number;
+    if (place.pos > tail.pos) return bad(check, place.pos, "a reader's place is beyond the tail");
+    if (count > bytes / 8 || (bytes && !count)) return bad(check, place.pos, "a reader's message number does not fit");
+    /* One without a name may be joining: then it finds out itself that its place came too late. */
+    if (durable && bytes + 8 > lane->ring && lw__load(&slot->cursor.pos) == word)
+        return bad(check, place.pos, "a reader's place was overwritten");
+    if (!leads_to(lane, &place)) return bad(check, place.pos, "a reader's place is not where a record begins");
+    return 0;
+}
+
+static int check_slot(const struct lw__lane *lane, struct lw__lane_check *check, const struct lw__slot *slot) {
     uint64_t owner = lw__load_acquire(&slot->owner);
     if (!owner) return 0;
     unsigned kind = lw__slot_kind(owner);
-    if (kind != LW__SLOT_RELIABLE && kind != LW__SLOT_DURABLE) return bad(check, 0, "a slot of unknown kind");
-    if (kind == LW__SLOT_DURABLE && (!slot->name[0] || !memchr(slot->name, 0, sizeof slot->name)))
+    bool durable = kind == LW__SLOT_DURABLE;
+    if (kind != LW__SLOT_RELIABLE && !durable) return bad(check, 0, "a slot of unknown kind");
+    if (durable && (!slot->name[0] || !memchr(slot->name, 0, sizeof slot->name)))
         return bad(check, 0, "a durable slot without a proper name");
-    if (!lw__cursor_load(&slot->cursor, &place) || place.pos == LW__NOWHERE) return 0; /* joining or leaving */
-    if (lw__lane_tail(lane, &tail))
-        return bad(check, tail.pos, "no record chain leads from the stored tail to the end");
-    if (lw__load_acquire(&slot->owner) != owner) return 0;
-    if (place.pos > tail.pos + lane->ring / 2) return bad(check, place.pos, "a reader's place is beyond the tail");
-    if (tail.pos > place.pos && tail.number == place.number)
-        return bad(check, place.pos, "a reader's message number does not fit");
-    return 0;
+    if ((uint64_t)(slot - lane->slots) >= lw__load(&lane->ctl->slots_used))
+        return bad(check, 0, "a slot is in use that the publisher does not look at");
+    return check_place(lane, check, slot, durable);
 }
 
 int lw__lane_verify(const struct lw__lane *lane, struct lw__lane_check *check) {
     *check = (struct lw__lane_check){.what = ""};
     int rc = check_records(lane, check);
+    if (!rc) rc = check_horizon(lane, check);
+    for (unsigned i = 0; !rc && i < LW__MARKS; i++) rc = check_mark(lane, check, &lane->ctl->marks[i]);
     for (uint32_t i = 0; !rc && i < lane->slots_max; i++) rc = check_slot(lane, check, &lane->slots[i]);
     return rc;
 }

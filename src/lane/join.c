@@ -42,10 +42,12 @@ static int join_now(struct lw__reader *r, struct lw__place *place) {
     return 0;
 }
 
-/* From a held place to `position`, record by record: it must be the beginning of one, or the end. */
+/* From a held place to `position`, record by record: it must be the beginning of one, or the end. The tail is at most a
+ * ring away from a held place; headers that go on beyond that are damage. */
 static int walk(const struct lw__lane *lane, struct lw__place *place, uint64_t position) {
-    uint64_t header, size;
+    uint64_t header, size, first = place->pos;
     while (place->pos < position) {
+        if (place->pos - first > lane->ring) return LW_ECORRUPT;
         int rc = lw__record_at(lane, place->pos, &header, &size);
         if (rc <= 0) return rc ? rc : LW_EPOSITION;
         place->pos += size;
@@ -81,8 +83,7 @@ int lw__reader_resume(struct lw__reader *r) {
     uint64_t header, size;
     if (!lw__cursor_load(&r->slot->cursor, &place) || lw__lane_tail(r->lane, &tail)) return LW_ECORRUPT;
     r->rx.pos = place.pos;
-    if (place.pos < r->lane->id->start || place.pos > tail.pos + r->lane->ring / 2 ||
-        place.pos + r->lane->ring < tail.pos + 8)
+    if (place.pos < r->lane->id->start || place.pos > tail.pos || place.pos + r->lane->ring < tail.pos + 8)
         return LW_ECORRUPT;
     if (lw__record_at(r->lane, place.pos, &header, &size) < 0) return LW_ECORRUPT;
     begin_at(r, &place);

@@ -16,7 +16,7 @@ int lw__reader_next(struct lw__reader *r, struct lw_msg *msg) {
                            .position = r->rx.pos,
                            .number = r->rx.number++,
                            .type = (uint16_t)(header >> 32),
-                           .more = (header >> 48 & LW__MORE) != 0};
+                           .flags = (uint16_t)(header >> 48)};
     r->rx.pos += size;
     return 1;
 }

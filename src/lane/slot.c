@@ -48,9 +48,10 @@ void lw__reader_bind(struct lw__reader *r, struct lw__lane *lane, struct lw__slo
 static bool take_free(struct lw__reader *r, struct lw__lane *lane, uint64_t owner) {
     for (uint32_t i = 0; i < lane->slots_max; i++) {
         struct lw__slot *slot = &lane->slots[i];
-        if (lw__load(&slot->owner) || !lw__cas(&slot->owner, 0, owner)) continue;
+        if (lw__load(&slot->owner)) continue;
+        raise_slots_used(lane, i + 1); /* first: a slot that was taken and not counted would never be swept */
+        if (!lw__cas(&slot->owner, 0, owner)) continue;
         set_nowhere(slot); /* it is, unless a bit flipped in a file */
-        raise_slots_used(lane, i + 1);
         lw__reader_bind(r, lane, slot, owner);
         return true;
     }

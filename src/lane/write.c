@@ -136,7 +136,7 @@ int64_t lw__writer_commit(struct lw__writer *w, uint16_t type, uint64_t len) {
         w->tx.number += w->staged; /* publishing adds the one */
         last = w->first;
     }
-    lw__tx_publish(&w->tx, end, last);
+    lw__tx_publish(&w->tx, w->tx.ring + (pos & w->tx.mask), end, last);
     w->staged = w->tx.held = w->tx.edge_after = 0;
     settle(w);
     return (int64_t)pos;
