@@ -52,9 +52,11 @@ struct lw_bus_options {
  * Opens the bus, makes it if it is not there, and joins it as a node. `options` may be NULL. Never waits for another
  * process's progress for more than five seconds.
  *
- * Errors: LW_ENAME; LW_EHELD (a live process has this node name; the text says its pid); LW_EVERSION; LW_ECORRUPT;
- * LW_EFS (network, FUSE and copy-on-write filesystems); LW_ENOBUS (observing what is not there); LW_EABI; -EACCES (the
- * text says path, owner, mode and your uid); -ENOSPC; -EMFILE; -ENOMEM.
+ * Errors: LW_ENAME; LW_EHELD (a live process has this node name; the text says its pid); LW_EVERSION; LW_ECORRUPT; LW_EFS
+ * (network, FUSE and copy-on-write filesystems); LW_ENOBUS (observing what is not there); LW_ESHAPE (the bus exists, but
+ * not for this group); LW_EABI; -EACCES (the text says path, owner, mode and your uid); -EPERM (you are not in the group);
+ * -EINVAL (bad options, no such group); -ENOENT, -ENOTDIR, -ENAMETOOLONG, -ELOOP (of the path); -ENOSPC; -EMFILE; -ENOMEM;
+ * -ETIMEDOUT (a stopped process keeps the bus file locked).
  */
 LW_API int lw_bus_open_abi(struct lw_bus **bus, const struct lw_bus_options *options, unsigned abi);
 LW_INLINE int lw_bus_open(struct lw_bus **bus, const struct lw_bus_options *options) {
