@@ -7,7 +7,14 @@
  * everything without help and without time-outs; nothing is ever taken from a process that is merely slow or stopped.
  *
  * A bus handle may be shared by threads. Handles opened on it (publishers, subscribers) belong to one thread at a time.
- * After fork() the child can only close: every other call on an inherited handle gives LW_EFORKED.
+ * After fork() the child can only close: every other call on an inherited handle gives LW_EFORKED, and what points into
+ * a ring (lw_msg.data, reservations) is not mapped there.
+ *
+ * Do not close descriptors that are not yours (closefrom() after opening): without its life lock a process counts as
+ * dead.
+ *
+ * Structs with a `size` begin with their _INIT; a library that is newer or older than the program then knows what it
+ * has.
  */
 #ifndef LANEWAY_BUS_H
 #define LANEWAY_BUS_H
@@ -52,11 +59,11 @@ struct lw_bus_options {
  * Opens the bus, makes it if it is not there, and joins it as a node. `options` may be NULL. Never waits for another
  * process's progress for more than five seconds.
  *
- * Errors: LW_ENAME; LW_EHELD (a live process has this node name; the text says its pid); LW_EVERSION; LW_ECORRUPT; LW_EFS
- * (network, FUSE and copy-on-write filesystems); LW_ENOBUS (observing what is not there); LW_ESHAPE (the bus exists, but
- * not for this group); LW_EABI; -EACCES (the text says path, owner, mode and your uid); -EPERM (you are not in the group);
- * -EINVAL (bad options, no such group); -ENOENT, -ENOTDIR, -ENAMETOOLONG, -ELOOP (of the path); -ENOSPC; -EMFILE; -ENOMEM;
- * -ETIMEDOUT (a stopped process keeps the bus file locked).
+ * Errors: LW_ENAME; LW_EHELD (a live process has this node name; the text says its pid); LW_EVERSION; LW_ECORRUPT;
+ * LW_EFS (network, FUSE and copy-on-write filesystems); LW_ENOBUS (observing what is not there); LW_ESHAPE (the bus
+ * exists, but not for this group); LW_EABI; -EACCES (the text says path, owner, mode and your uid); -EPERM (you are not
+ * in the group); -EINVAL (bad options, no such group); -ENOENT, -ENOTDIR, -ENAMETOOLONG, -ELOOP (of the path); -ENOSPC;
+ * -EMFILE; -ENOMEM; -ETIMEDOUT (a stopped process keeps the bus file locked).
  */
 LW_API int lw_bus_open_abi(struct lw_bus **bus, const struct lw_bus_options *options, unsigned abi);
 LW_INLINE int lw_bus_open(struct lw_bus **bus, const struct lw_bus_options *options) {
@@ -82,11 +89,15 @@ struct lw_node_info {
 LW_API int lw_bus_nodes(struct lw_bus *bus, int (*each)(const struct lw_node_info *node, void *user), void *user);
 
 struct lw_clean_result {
+    size_t size;    /* sizeof (struct lw_clean_result), set by the caller */
     size_t nodes;   /* files of dead nodes removed */
     size_t readers; /* slots of dead subscribers (not the durable ones) freed */
     size_t writers; /* topics taken back from a dead publisher */
     size_t files;   /* unfinished files of dead creators removed */
 };
+
+#define LW_CLEAN_RESULT_INIT                                                                                           \
+    { sizeof(struct lw_clean_result), 0, 0, 0, 0 }
 
 /* Takes back what dead processes left. Whoever opens a topic does this for that topic, so nobody needs it; it tidies.
  * `result` may be NULL. */

@@ -85,12 +85,14 @@ static inline uint64_t lw__header(uint64_t len, uint16_t type, uint64_t flags) {
  * the writer's look at the heads: whoever sees the new position sees all that was done before. */
 static inline void lw__cursor_store(struct lw__cursor *c, uint64_t pos, uint64_t number) {
     uint64_t other = ~__atomic_load_n(&c->pos, __ATOMIC_RELAXED) & 1;
-    __atomic_store_n(&c->number[other], number, __ATOMIC_RELAXED);
+    /* Not before the store of `pos` that unselected it: release, which pairs with the acquire of it in
+     * lw__cursor_load() */
+    __atomic_store_n(&c->number[other], number, __ATOMIC_RELEASE);
     __atomic_store_n(&c->pos, pos | other, __ATOMIC_RELEASE);
 }
 
 /* Commits the record at `here`, whose payload is in place and which ends at `end`, and moves the tail. */
-static inline void lw__tx_publish(struct lw__tx *tx, char *here, uint64_t end, uint64_t header) {
+static inline void lw__tx_publish(struct lw__tx *tx, void *here, uint64_t end, uint64_t header) {
     char *next = tx->ring + (end & tx->mask);
     struct lw__cursor *tail = tx->cursor;
     uint64_t number = tx->number + 1;
@@ -98,7 +100,7 @@ static inline void lw__tx_publish(struct lw__tx *tx, char *here, uint64_t end, u
     tx->number = number;
     __atomic_store_n((uint64_t *)(void *)next, 0, __ATOMIC_RELAXED); /* the log ends here ... */
     /* ... before this is seen. Pairs with the acquire in lw_sub_next() */
-    __atomic_store_n((uint64_t *)(void *)here, header, __ATOMIC_RELEASE);
+    __atomic_store_n((uint64_t *)here, header, __ATOMIC_RELEASE);
     lw__cursor_store(tail, end, number);
 }
 
@@ -151,15 +153,16 @@ LW_INLINE int lw_sub_next(struct lw_sub *sub, struct lw_msg *msg, int64_t timeou
     msg->data = here + 8;
     msg->len = len;
     msg->position = pos;
+    msg->next = rx->pos;
     msg->number = rx->number++;
     msg->type = (uint16_t)(header >> 32);
-    msg->flags = (uint16_t)(header >> 48);
+    msg->flags = (uint16_t)(header >> 48 & LW_MSG_MORE);
     return 1;
 }
 
 LW_INLINE int lw_sub_release(struct lw_sub *sub, const struct lw_msg *msg) {
     struct lw__rx *rx = (struct lw__rx *)(void *)sub;
-    uint64_t end = msg->position + lw__record_size(msg->len);
+    uint64_t end = msg->next;
     if (LW__UNLIKELY(end - rx->head - 1 >= rx->pos - rx->head)) return lw__sub_release_slow(sub, msg);
     rx->head = end;
     lw__cursor_store(rx->cursor, end, msg->number + 1);

@@ -28,7 +28,7 @@ extern "C" {
 struct lw_pub;
 struct lw_sub;
 
-/* ---- shape ------------------------------------------------------------------------------------------------------ */
+/* ---- shape ------------------------------------------------------------------------------------------------------- */
 
 /* What a topic's file looks like. A field left 0 or NULL accepts what exists, or takes the default when the topic is
  * made. A field that is set and differs from what exists is LW_ESHAPE (schema: LW_EMISMATCH), unless the topic is still
@@ -38,17 +38,23 @@ struct lw_shape {
     uint32_t slots; /* how many subscribers at most, 1 to 1024; default 64 */
     const char *schema;   /* name of what the messages are, up to 63 printable characters */
     uint64_t schema_hash; /* a number that changes when the layout of the messages does */
+    uint64_t reserved[4]; /* 0 */
 };
 #define LW_SHAPE_INIT                                                                                                  \
-    { 0, 0, NULL, 0 }
+    {                                                                                                                  \
+        0, 0, NULL, 0, {                                                                                               \
+            0, 0, 0, 0                                                                                                 \
+        }                                                                                                              \
+    }
 
 /* Makes the topic if it is not there. `shape` may be NULL. `topic` is one or more names with / between them. */
 LW_API int lw_topic_create(struct lw_bus *bus, const char *topic, const struct lw_shape *shape);
 
-/* ---- publisher -------------------------------------------------------------------------------------------------- */
+/* ---- publisher --------------------------------------------------------------------------------------------------- */
 
 enum lw_pub_flags {
-    LW_PUB_EXCLUSIVE = 1, /* sole writer of the topic. The only kind so far, so this changes nothing yet */
+    LW_PUB_EXCLUSIVE = 1, /* sole writer of the topic. So far every publisher is; say so if you reserve in place, which
+                             shared ones will not do */
     LW_PUB_NEED_SUB = 2 /* LW_ENOSUB while nobody, alive or durable, subscribes. Costs a look at every slot a message */
 };
 
@@ -116,6 +122,10 @@ LW_API void lw_pub_close(struct lw_pub *pub);
  * half a ring. */
 LW_API int lw_pub_stage(struct lw_pub *pub, uint16_t type, size_t len);
 
+/* Publishes what is staged, without a further reservation. Returns the position of the first. LW_ESTATE: nothing is
+ * staged, or a reservation is open. */
+LW_API int64_t lw_pub_flush(struct lw_pub *pub);
+
 /* Drops the reservation and what was staged. Without either it does nothing. */
 LW_API void lw_pub_abort(struct lw_pub *pub);
 
@@ -132,7 +142,7 @@ LW_API const char *lw_pub_explain(struct lw_pub *pub);
 
 LW_API int lw_pub_stats(const struct lw_pub *pub, struct lw_stats *stats);
 
-/* ---- subscriber ------------------------------------------------------------------------------------------------- */
+/* ---- subscriber -------------------------------------------------------------------------------------------------- */
 
 enum lw_from {
     LW_FROM_NOW,     /* what is published from now on */
@@ -142,7 +152,8 @@ enum lw_from {
 };
 
 struct lw_sub_options {
-    size_t size; /* sizeof (struct lw_sub_options) */
+    size_t size;    /* sizeof (struct lw_sub_options) */
+    unsigned flags; /* 0 */
     const char
         *name; /* durable: the place is kept under this name when the process is gone. NULL: it goes with the handle */
     enum lw_from from; /* where to begin; a durable name that exists goes on where it was instead */
@@ -150,7 +161,7 @@ struct lw_sub_options {
     struct lw_shape shape;
 };
 #define LW_SUB_OPTIONS_INIT                                                                                            \
-    { sizeof(struct lw_sub_options), NULL, LW_FROM_NOW, 0, LW_SHAPE_INIT }
+    { sizeof(struct lw_sub_options), 0, NULL, LW_FROM_NOW, 0, LW_SHAPE_INIT }
 
 /* In lw_msg.flags: the next message belongs to the same batch. */
 #define LW_MSG_MORE 0x4000u
@@ -161,9 +172,10 @@ struct lw_msg {
     const void *data;
     size_t len;
     uint64_t position;
-    uint64_t number;
+    uint64_t next;   /* where the record ends: what lw_sub_release() releases up to */
+    uint64_t number; /* counts from 0 */
     uint16_t type;
-    uint16_t flags; /* LW_MSG_MORE, and bits to ignore */
+    uint16_t flags; /* LW_MSG_MORE */
 };
 
 /*
@@ -184,14 +196,20 @@ LW_API void lw_sub_close(struct lw_sub *sub);
  * lw_sub_next() and lw_sub_release() are in laneway/fast.h:
  *
  *   int lw_sub_next(struct lw_sub *, struct lw_msg *, int64_t timeout);
- *       1 and the next message, in place. Many may be held at once. Else LW_EEMPTY (nothing within `timeout`), LW_EGAP
- * (told once, then it goes on; lw_stats.lost has the count), LW_ECORRUPT (the text says where; it stays there),
- * LW_ECLOSED, LW_EFORKED, -EINTR. int lw_sub_release(struct lw_sub *, const struct lw_msg *); Gives this message and
- * all before it back; they will not come again. LW_ESTATE if it was not handed out or is already released.
+ *       1 and the next message, in place. Many may be held at once. Else
+ *       LW_EEMPTY    nothing within `timeout`
+ *       LW_EGAP      messages were lost before the next one: told once, then it goes on; `msg` has the next one's
+ * position and number, lw_stats.lost the count LW_ECORRUPT  the text says where; it stays there LW_ECLOSED   the topic
+ * was removed, and all that was in it has been read LW_EMISMATCH the topic was still empty, and somebody gave it a
+ * schema that is not the one asked for here LW_EFORKED, -EINTR (a signal handler ran while waiting, also with
+ * SA_RESTART) int lw_sub_release(struct lw_sub *, const struct lw_msg *); Gives this message and all before it back;
+ * they will not come again. `msg` as it was handed out, or a copy. LW_ESTATE if it was not handed out or is already
+ * released.
  */
 
-/* Copies the next message to `buffer` of `room` bytes and releases it. 1, or as lw_sub_next(); LW_ETOOBIG when it does
- * not fit: then msg->len says how much is needed and the message comes again. `msg` may be NULL; its data is `buffer`.
+/* Copies the next message to `buffer` of `room` bytes and releases it. LW_ESTATE while messages are held in place. 1,
+ * or as lw_sub_next(); LW_ETOOBIG when it does not fit: then msg->len says how much is needed and the message comes
+ * again. `msg` may be NULL; its data is `buffer`.
  */
 LW_API int lw_sub_recv(struct lw_sub *sub, void *buffer, size_t room, struct lw_msg *msg, int64_t timeout);
 
@@ -201,9 +219,10 @@ enum lw_verdict {
     LW_KEEP = 2  /* do not release it, return: it comes again with the next call */
 };
 
-/* Calls `handle` for up to `most` messages (0: no limit), waiting up to `timeout` for the first one; each is released
- * after its handler returned. The handler may close the subscription; then its message is not released. Returns the
- * count handled, or what lw_sub_next() gave when it was none. */
+/* Calls `handle` for up to `most` messages (0: as long as there are any), waiting up to `timeout` for the first one;
+ * each is released after its handler returned. The handler may close the subscription; then its message is not
+ * released. It must return: no exception, no longjmp. Returns the count handled, or what lw_sub_next() gave when it was
+ * none. */
 LW_API int64_t lw_sub_dispatch(struct lw_sub *sub, enum lw_verdict (*handle)(const struct lw_msg *msg, void *user),
                                void *user, size_t most, int64_t timeout);
 
@@ -281,9 +300,12 @@ LW_API int lw_topic_list(struct lw_bus *bus, int (*each)(const char *topic, void
 /* Frees a durable place. LW_EHELD while a live process has it open, LW_ENOSUB when there is no such name. */
 LW_API int lw_topic_forget(struct lw_bus *bus, const char *topic, const char *name);
 
-/* Removes a topic with what is in it. LW_EHELD, naming who, while live processes have it open; with `force` they get
- * LW_ECLOSED. */
-LW_API int lw_topic_remove(struct lw_bus *bus, const char *topic, int force);
+enum lw_remove_flags {
+    LW_REMOVE_FORCE = 1 /* also while live processes have it open: they get LW_ECLOSED. And when the file is damaged */
+};
+
+/* Removes a topic with what is in it. LW_EHELD, naming who, while live processes have it open. */
+LW_API int lw_topic_remove(struct lw_bus *bus, const char *topic, unsigned flags);
 
 #ifdef __cplusplus
 }

@@ -14,8 +14,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 
-/* ---- directories --------------------------------------------------------------------------------------------------
- */
+/* ---- directories ------------------------------------------------------------------------------------------------- */
 
 const char *lw__filesystem_refused(long type) {
     switch ((uint32_t)type) {
@@ -134,8 +133,7 @@ static int set_users(const struct lw__dir *dir, int fd, mode_t mode) {
     return 0;
 }
 
-/* ---- files --------------------------------------------------------------------------------------------------------
- */
+/* ---- files ------------------------------------------------------------------------------------------------------- */
 
 static int open_beneath(int dirfd, const char *path, int flags, mode_t mode) {
     struct open_how how = {.flags = (unsigned)(flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK),
@@ -182,8 +180,7 @@ int lw__file_same(const struct lw__dir *dir, const char *path, int fd) {
     return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }
 
-/* ---- whole creation: files ----------------------------------------------------------------------------------------
- */
+/* ---- whole creation: files --------------------------------------------------------------------------------------- */
 
 #define TEMP_PREFIX ".new-"
 
@@ -229,8 +226,7 @@ void lw__temp_drop(const struct lw__dir *dir, const char *temp) {
     unlinkat(dir->fd, temp, 0);
 }
 
-/* ---- whole creation: directories ----------------------------------------------------------------------------------
- */
+/* ---- whole creation: directories --------------------------------------------------------------------------------- */
 
 /* Gives the new directory `temp` its mode and owner, and then its name. -ENOENT: a cleaner took it for a dead
  * creator's. */
@@ -264,8 +260,7 @@ int lw__dir_make(const struct lw__dir *dir, const char *path) {
     return rc;
 }
 
-/* ---- byte locks ---------------------------------------------------------------------------------------------------
- */
+/* ---- byte locks -------------------------------------------------------------------------------------------------- */
 
 static int try_lock(int fd, int command, struct flock *lock) {
     int rc;
@@ -296,8 +291,7 @@ int lw__byte_locked(int fd, off_t byte) {
     return rc ? rc : lock.l_type != F_UNLCK;
 }
 
-/* ---- the host -----------------------------------------------------------------------------------------------------
- */
+/* ---- the host ---------------------------------------------------------------------------------------------------- */
 
 static int hex(int c) {
     return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;

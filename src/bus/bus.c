@@ -7,25 +7,20 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/options.h"
 #include "bus/dir.h"
 #include "bus/fork.h"
 #include "bus/node.h"
 #include "bus/table.h"
 
-/* ---- open --------------------------------------------------------------------------------------------------------- */
+/* ---- open -------------------------------------------------------------------------------------------------------- */
 
-/* A program built with an older, shorter struct gets defaults for the rest; one with a newer, longer struct must have left zero what
- * this library does not know. */
 static int read_options(struct lw_bus_options *to, const struct lw_bus_options *from) {
     *to = (struct lw_bus_options)LW_BUS_OPTIONS_INIT;
-    if (!from) return 0;
-    const char *bytes = (const char *)from;
-    if (from->size < sizeof from->size)
-        return lw__fail(-EINVAL, "options.size is not set; begin with LW_BUS_OPTIONS_INIT");
-    for (size_t i = sizeof *to; i < from->size; i++)
-        if (bytes[i]) return lw__fail(LW_EABI, "the program sets an option of the bus that this library does not know");
-    memcpy(to, from, from->size < sizeof *to ? from->size : sizeof *to);
-    if (to->flags & ~(unsigned)LW_BUS_OBSERVE) return lw__fail(-EINVAL, "options.flags: 0x%x is no flag", to->flags);
+    int rc = lw__options_read(to, sizeof *to, from, "lw_bus_options");
+    if (rc) return rc;
+    if (to->flags & ~(unsigned)LW_BUS_OBSERVE)
+        return lw__fail(-EINVAL, "lw_bus_options.flags: 0x%x is no flag", to->flags);
     return 0;
 }
 
@@ -103,7 +98,7 @@ const char *lw_bus_node(const struct lw_bus *bus) {
     return bus->node;
 }
 
-/* ---- brackets ----------------------------------------------------------------------------------------------------- */
+/* ---- brackets ---------------------------------------------------------------------------------------------------- */
 
 int lw__bus_enter(struct lw_bus *bus, bool as_node) {
     int rc = 0;

@@ -78,16 +78,14 @@ void lw__bus_detach(struct lw_bus *bus, struct lw__handle *handle);
  * `result`. Inside enter/leave, as a node. */
 int lw__bus_clean_nodes(struct lw_bus *bus, struct lw_clean_result *result);
 
-/* ---- names --------------------------------------------------------------------------------------------------------
- */
+/* ---- names ------------------------------------------------------------------------------------------------------- */
 
 /* 0 or LW_ENAME with text; `what` is "node", "subscriber", ... */
 int lw__name_check(const char *name, const char *what);
 /* The same without text. Looks at LW_NAME_MAX + 1 bytes at most. */
 bool lw__name_is_good(const char *name);
 
-/* ---- owners -------------------------------------------------------------------------------------------------------
- */
+/* ---- owners ------------------------------------------------------------------------------------------------------ */
 
 /* Is the owner's epoch over? A plain load; true says: it is dead for sure, and what it held may be inherited by
  * compare-and-swap of exactly its word. False may be late. A word that no process can ever have written (node 0 or one

@@ -13,7 +13,7 @@
 
 enum { PATH = 4096, DEPTH = 64 };
 
-/* ---- node files --------------------------------------------------------------------------------------------------- */
+/* ---- node files -------------------------------------------------------------------------------------------------- */
 
 /* Closes the epoch that the dead one had, if nobody started anew in between. */
 static void close_epoch(struct lw_bus *bus, const char *name) {
@@ -40,17 +40,18 @@ static int remove_node(struct lw_bus *bus, const char *path) {
 
 static int clean_node(struct lw_bus *bus, const char *path, struct lw_clean_result *result) {
     const char *name = path + strlen("nodes/");
+    close_epoch(bus, name); /* first: while we hold its lock, it would look alive */
     int rc = remove_node(bus, path);
     if (rc < 0) return lw__file_explain(&bus->dir, path, rc);
-    if (rc) close_epoch(bus, name);
     result->nodes += (size_t)rc;
     return 0;
 }
 
-/* ---- unfinished files and directories ----------------------------------------------------------------------------- */
+/* ---- unfinished files and directories ---------------------------------------------------------------------------- */
 
-/* Its creator holds byte 0 while it lives. One that did not come to lock it yet finds the name gone and begins again; the names are
- * random and never used twice, so nothing else can be hit. The same for a directory, which is empty until it has its name. */
+/* Its creator holds byte 0 while it lives. One that did not come to lock it yet finds the name gone and begins again;
+ * the names are random and never used twice, so nothing else can be hit. The same for a directory, which is empty until
+ * it has its name. */
 static int clean_temp(struct lw_bus *bus, const char *path, bool is_dir, struct lw_clean_result *result) {
     int held = 0;
     if (!is_dir) {
@@ -67,7 +68,7 @@ static int clean_temp(struct lw_bus *bus, const char *path, bool is_dir, struct 
     return 0;
 }
 
-/* ---- the walk ----------------------------------------------------------------------------------------------------- */
+/* ---- the walk ---------------------------------------------------------------------------------------------------- */
 
 static int clean_dir(struct lw_bus *bus, char *path, int depth, struct lw_clean_result *result);
 

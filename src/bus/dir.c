@@ -21,9 +21,23 @@ struct place {
 };
 
 /* Reads the file, not the name service: that would load plug-ins into the caller's program. */
+/* NAME:password:NUMBER:members, a line of any length. */
+static bool search_group(FILE *file, const char *group, gid_t *gid) {
+    char *line = NULL, *end;
+    size_t room = 0, n = strlen(group);
+    bool found = false;
+    while (!found && getline(&line, &room, file) > 0) {
+        const char *number = strncmp(line, group, n) == 0 && line[n] == ':' ? strchr(line + n + 1, ':') : NULL;
+        if (!number) continue;
+        *gid = (gid_t)strtoul(number + 1, &end, 10);
+        found = end > number + 1 && (*end == ':' || *end == '\n' || !*end);
+    }
+    free(line);
+    return found;
+}
+
 static int find_group(const char *group, gid_t *gid) {
-    char buffer[16384], *end;
-    struct group entry, *found = NULL;
+    char *end;
     unsigned long number = strtoul(group, &end, 10);
     if (*group >= '0' && *group <= '9' && !*end && number < UINT32_MAX) {
         *gid = (gid_t)number;
@@ -31,12 +45,10 @@ static int find_group(const char *group, gid_t *gid) {
     }
     FILE *file = fopen("/etc/group", "re");
     if (!file) return lw__fail(-errno, "/etc/group: %s", strerror(errno));
-    int rc;
-    do rc = fgetgrent_r(file, &entry, buffer, sizeof buffer, &found);
-    while ((!rc && strcmp(entry.gr_name, group) != 0) || rc == ERANGE);
+    bool found = search_group(file, group, gid);
     fclose(file);
-    if (rc) return lw__fail(-EINVAL, "group %s: not in /etc/group; give its number (getent group %s)", group, group);
-    *gid = entry.gr_gid;
+    if (!found)
+        return lw__fail(-EINVAL, "group %s: not in /etc/group; give its number (getent group %s)", group, group);
     return 0;
 }
 

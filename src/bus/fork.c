@@ -2,9 +2,10 @@
 /*
  * bus/fork.c - a forked child must neither keep its parent alive nor reach what the parent shares.
  *
- * An open-file-description lock lives as long as any descriptor of it, the child's copy too, and unlocking by the child would unlock
- * for the parent. So the child only closes. Whatever takes such a lock or opens such a descriptor does it under the bus's lock, which
- * fork() takes first: no copy escapes. (A probe's read-only descriptor may; it holds nothing.) Mappings are absent from the child.
+ * An open-file-description lock lives as long as any descriptor of it, the child's copy too, and unlocking by the child
+ * would unlock for the parent. So the child only closes. Whatever takes such a lock or opens such a descriptor does it
+ * under the bus's lock, which fork() takes first: no copy escapes. (A probe's read-only descriptor may; it holds
+ * nothing.) Mappings are absent from the child.
  */
 #include "bus/fork.h"
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* bus/name.c - which names may be used: they become file names, so nothing that leads elsewhere, and nothing is cut silently. */
+/* bus/name.c - which names may be used: they become file names, so nothing that leads elsewhere, and nothing is cut
+ * silently. */
 #include <string.h>
 
 #include "base/err.h"

@@ -2,12 +2,12 @@
 /*
  * bus/node.c - starting, stopping and probing a node.
  *
- * Byte 0 of the node file, locked, is the only sign of life. The order of steps is what makes the epoch right (it was checked in a
- * model with several starters, closers and cleaners, each killed anywhere):
+ * Byte 0 of the node file, locked, is the only sign of life. The order of steps is what makes the epoch right (it was
+ * checked in a model with several starters, closers and cleaners, each killed anywhere):
  *
- *     start    open or make the file; lock byte 0; does the path still lead here? then add 1 to the epoch: the result is mine
- *     close    read the epoch e; open the path afresh; is byte 0 free? then e -> e + 1 by compare-and-swap     (owner.c)
- *     clean    lock byte 0; does the path still lead here? then unlink                                          (clean.c)
+ *     start    open or make the file; lock byte 0; does the path still lead here? then add 1 to the epoch: the result
+ * is mine close    read the epoch e; open the path afresh; is byte 0 free? then e -> e + 1 by compare-and-swap
+ * (owner.c) clean    lock byte 0; does the path still lead here? then unlink (clean.c)
  */
 #include "bus/node.h"
 
@@ -30,7 +30,7 @@ void lw__node_path(char path[LW__NODE_PATH], const char *name) {
     snprintf(path, LW__NODE_PATH, "nodes/%s", name);
 }
 
-/* ---- probing ------------------------------------------------------------------------------------------------------ */
+/* ---- probing ----------------------------------------------------------------------------------------------------- */
 
 static int read_pid(int fd) {
     char text[64] = "";
@@ -39,7 +39,8 @@ static int read_pid(int fd) {
     return pid;
 }
 
-/* No file: nobody holds the name, unless somebody removes files of the living by hand. Then ours is gone too, as far as we can see. */
+/* No file: nobody holds the name, unless somebody removes files of the living by hand. Then ours is gone too, as far as
+ * we can see. */
 static int no_file(const struct lw_bus *bus) {
     char path[LW__NODE_PATH];
     if (bus->node_fd < 0) return 0;
@@ -60,7 +61,7 @@ int lw__node_probe(const struct lw_bus *bus, const char *name, int *pid) {
     return held;
 }
 
-/* ---- starting ----------------------------------------------------------------------------------------------------- */
+/* ---- starting ---------------------------------------------------------------------------------------------------- */
 
 static int make_file(const struct lw_bus *bus, const char *path) {
     char temp[LW__TEMP_MAX];
@@ -105,15 +106,13 @@ static int lock_file(const struct lw_bus *bus, const char *name, int64_t wait) {
     }
 }
 
-static int write_text(const struct lw_bus *bus) {
+/* For people, and for messages. On a full disk it stays as it is: only the lock matters, and tidying needs a node. */
+static void write_text(const struct lw_bus *bus) {
     char text[80];
     int n = snprintf(text, sizeof text, "pid %d\nboot ", getpid());
     for (int i = 0; i < 16; i++) n += snprintf(text + n, sizeof text - (size_t)n, "%02x", bus->boot[i]);
     text[n++] = '\n';
-    if (pwrite(bus->node_fd, text, (size_t)n, 0) != n || ftruncate(bus->node_fd, n))
-        return lw__fail(errno ? -errno : -EIO, "%s/nodes/%s: can not be written: %s", bus->dir.path, bus->node,
-                        strerror(errno));
-    return 0;
+    if (pwrite(bus->node_fd, text, (size_t)n, 0) == n) (void)!ftruncate(bus->node_fd, n);
 }
 
 static int start(struct lw_bus *bus, const char *name, int64_t wait) {
@@ -128,7 +127,8 @@ static int start(struct lw_bus *bus, const char *name, int64_t wait) {
     if (epoch > UINT32_MAX)
         return lw__fail(LW_ECORRUPT, "%s/bus: epoch of node %s is out of range", bus->dir.path, name);
     bus->owner = lw__owner_word((uint32_t)epoch, (uint16_t)id);
-    return write_text(bus);
+    write_text(bus);
+    return 0;
 }
 
 /* The lowest name that nobody holds. One look at a file for each that is held; who loses a race goes on to the next. */

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* bus/owner.c - is who holds something still there? An epoch is closed here and nowhere else; node.c says in which order. */
+/* bus/owner.c - is who holds something still there? An epoch is closed here and nowhere else; node.c says in which
+ * order. */
 #include "bus/node.h"
 #include "bus/table.h"
 
-/* The row of the owner's node, or 0 when no such node was ever given out. The caller got the word from shared memory, perhaps by a relaxed
- * load: the fence makes sure that what its writer saw (its row, its epoch) is seen here as well. */
+/* The row of the owner's node, or 0 when no such node was ever given out. The caller got the word from shared memory,
+ * perhaps by a relaxed load: the fence makes sure that what its writer saw (its row, its epoch) is seen here as well.
+ */
 static uint32_t node_of(const struct lw_bus *bus, uint64_t owner) {
     uint32_t id = lw__owner_node(owner);
     lw__fence_acquire();

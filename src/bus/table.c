@@ -27,7 +27,7 @@ static uint32_t fingerprint(void) {
            1;
 }
 
-/* ---- rows --------------------------------------------------------------------------------------------------------- */
+/* ---- rows -------------------------------------------------------------------------------------------------------- */
 
 /* The head's number is believed as far as the file goes: beyond its end is SIGBUS. */
 uint32_t lw__table_rows(const struct lw_bus *bus) {
@@ -71,7 +71,8 @@ static int grow(struct lw_bus *bus, uint32_t rows) {
     return 0;
 }
 
-/* Finds the name, or the first row that is not in use. A row is used from its first epoch on; a name alone is a dead creator's. */
+/* Finds the name, or the first row that is not in use. A row is used from its first epoch on; a name alone is a dead
+ * creator's. */
 static uint32_t search(const struct lw_bus *bus, const char *name, uint32_t rows, uint32_t *unused) {
     *unused = rows;
     for (uint32_t id = 1; id < rows; id++) {
@@ -107,7 +108,7 @@ int lw__table_find(struct lw_bus *bus, const char *name) {
     return rc;
 }
 
-/* ---- the file ----------------------------------------------------------------------------------------------------- */
+/* ---- the file ---------------------------------------------------------------------------------------------------- */
 
 static int make_file(struct lw_bus *bus) {
     char temp[LW__TEMP_MAX];

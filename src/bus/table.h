@@ -2,7 +2,8 @@
 /*
  * bus/table.h - the bus file: a head, then the node table. bus.h draws the bytes.
  *
- * Every word here is another process's to write, so it is loaded once and bounded. Nothing trusts a name or a number of rows.
+ * Every word here is another process's to write, so it is loaded once and bounded. Nothing trusts a name or a number of
+ * rows.
  */
 #ifndef LW_BUS_TABLE_H
 #define LW_BUS_TABLE_H
@@ -22,12 +23,13 @@ struct lw__table_head {
     uint32_t version;
     uint32_t fingerprint;
     uint64_t boot[2]; /* under the lock */
-    uint32_t
-        rows; /* grower: release, under the lock, after the space is there. Readers: acquire. Its death leaves the old number */
+    uint32_t rows; /* grower: release, under the lock, after the space is there. Readers: acquire. Its death leaves the
+                      old number */
     uint32_t unused;
 };
 
-/* Opens the bus file, makes it if it is not there (an observer gets LW_ENOBUS), maps it, and moves the epochs on after a reboot. */
+/* Opens the bus file, makes it if it is not there (an observer gets LW_ENOBUS), maps it, and moves the epochs on after
+ * a reboot. */
 int lw__table_open(struct lw_bus *bus);
 void lw__table_close(struct lw_bus *bus);
 

@@ -4,7 +4,8 @@
 
 /* The writer stores the number that is not selected, then `pos`. If `pos` is the same before and after, the number it
  * selects was not being written: for that, pos would have had to move on by one store, and positions never come back.
- */
+ * A number of a later state, should we load one, brings that moved `pos` with it by its release, and the second look
+ * differs. */
 bool lw__cursor_load(const struct lw__cursor *cursor, struct lw__place *place) {
     for (int tries = 0; tries < 1 << 20; tries++) {
         uint64_t pos = lw__load_acquire(&cursor->pos); /* pairs with lw__cursor_store */
@@ -35,18 +36,23 @@ static bool overtaken(const struct lw__lane *lane, uint64_t pos) {
 }
 
 /* A writer that was killed between commit and tail left at most one batch, half a ring, to walk over. A running one may
- * move on while we walk: any end that was true on the way is an answer, so the walk ends after half a ring too. */
+ * move on while we walk: any end of a record or batch that was true on the way is an answer, so the walk ends after
+ * half a ring too, at the last of them. */
 static int walk_to_end(const struct lw__lane *lane, struct lw__place *place, bool *again) {
-    uint64_t first = place->pos, header, size;
+    struct lw__place at = *place;
+    uint64_t first = at.pos, header = 0, size;
     *again = false;
-    while (place->pos - first <= lane->ring / 2) {
-        int rc = lw__record_at(lane, place->pos, &header, &size);
-        if ((*again = overtaken(lane, place->pos))) return LW_ECORRUPT;
-        if (rc <= 0) return rc;
-        place->pos += size;
-        place->number++;
+    while (at.pos - first <= lane->ring / 2) {
+        bool inside = header >> 48 & LW__MORE;
+        int rc = lw__record_at(lane, at.pos, &header, &size);
+        if ((*again = overtaken(lane, at.pos))) return LW_ECORRUPT;
+        if (!inside || rc < 0) *place = at;
+        if (rc <= 0) return inside ? LW_ECORRUPT : rc; /* a batch is there whole or not at all */
+        at.pos += size;
+        at.number++;
     }
-    return 0;
+    bool moved = (lw__load(&lane->ctl->tail.pos) & ~UINT64_C(7)) != first;
+    return moved ? 0 : LW_ECORRUPT; /* no death leaves more than a batch, and nobody is running */
 }
 
 int lw__lane_tail(const struct lw__lane *lane, struct lw__place *place) {
@@ -61,12 +67,14 @@ int lw__lane_tail(const struct lw__lane *lane, struct lw__place *place) {
     return rc;
 }
 
-/* See struct lw__mark. */
+/* See struct lw__mark. In the first lap marks not written yet hold the start, which is in segment 0: theirs are others.
+ */
 static bool mark_load(const struct lw__lane *lane, unsigned i, struct lw__place *place) {
     const struct lw__mark *mark = &lane->ctl->marks[i];
     place->pos = lw__load_acquire(&mark->pos);
     place->number = lw__load_acquire(&mark->number);
-    return place->pos >= lw__load(&lane->ctl->horizon) && place->pos % 8 == 0;
+    return place->pos >= lw__load(&lane->ctl->horizon) && place->pos % 8 == 0 &&
+           (place->pos >> lane->segment_shift) % LW__MARKS == i;
 }
 
 /* Marks beyond the tail do not exist while a writer keeps to the rules; after an unclean reboot or a flipped bit they
@@ -91,7 +99,8 @@ int lw__lane_oldest(const struct lw__lane *lane, struct lw__place *place) {
         if (tries && horizon == before) break; /* nobody outran us: there is no good mark */
         int rc = lw__lane_tail(lane, &tail);
         if (rc) return rc;
-        if (mark_between(lane, tail.pos + lane->ring / 2, true, place) && place->pos + lane->ring >= tail.pos) return 0;
+        if (!mark_between(lane, tail.pos + lane->ring / 2, true, place) || place->pos + lane->ring < tail.pos) continue;
+        if (place->pos <= tail.pos || (lw__lane_tail(lane, &tail) == 0 && place->pos <= tail.pos)) return 0;
     }
     return LW_ECORRUPT;
 }

@@ -18,8 +18,7 @@ uint64_t lw__lane_file_size(const struct lw__lane_shape *shape) {
     return head_size(shape->slots) + shape->ring;
 }
 
-/* ---- making -------------------------------------------------------------------------------------------------------
- */
+/* ---- making ------------------------------------------------------------------------------------------------------ */
 
 static void fill_id(struct lw__lane_id *id, const struct lw__lane_shape *shape) {
     id->magic = LW__LANE_MAGIC;
@@ -46,7 +45,7 @@ int lw__lane_format(int fd, const struct lw__lane_shape *shape, const unsigned c
     char *base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (base == MAP_FAILED) return -errno;
     fill_id((struct lw__lane_id *)(void *)base, shape);
-    struct lw__lane_state *state = (struct lw__lane_state *)(void *)(base + 512);
+    struct lw__lane_state *state = (struct lw__lane_state *)(void *)(base + LW__STATE_AT);
     memcpy(state->boot, boot, 16);
     fill_ctl((struct lw__lane_ctl *)(void *)(base + LW__PAGE), shape->start, shape->number);
     struct lw__slot *slots = (struct lw__slot *)(void *)(base + LW__SLOTS_AT);
@@ -117,7 +116,7 @@ int lw__lane_map(struct lw__lane *lane, int fd, enum lw__access access, const ch
                               .segment_shift = (uint32_t)__builtin_ctzll(id.ring / LW__MARKS),
                               .record_max = record_max(id.ring),
                               .id = (const struct lw__lane_id *)(void *)base,
-                              .state = (struct lw__lane_state *)(void *)(base + 512),
+                              .state = (struct lw__lane_state *)(void *)(base + LW__STATE_AT),
                               .ctl = (struct lw__lane_ctl *)(void *)(base + LW__PAGE),
                               .slots = (struct lw__slot *)(void *)(base + LW__SLOTS_AT),
                               .data = base + id.head_size};

@@ -32,7 +32,7 @@ static bool passed(const struct lw__lane *lane, uint64_t pos) {
     return lw__load(&lane->ctl->horizon) > pos;
 }
 
-/* ---- records ------------------------------------------------------------------------------------------------------ */
+/* ---- records ----------------------------------------------------------------------------------------------------- */
 
 /* A running publisher was faster: go on at what is the oldest now. */
 static int jump(struct walk *w) {
@@ -53,6 +53,7 @@ static bool marks_fit(const struct walk *w, uint64_t size) {
     for (uint64_t s = w->at.pos >> shift; s <= (w->at.pos + size - 1) >> shift; s++) {
         const struct lw__mark *mark = &w->lane->ctl->marks[s % LW__MARKS];
         uint64_t pos = lw__load_acquire(&mark->pos), number = lw__load_acquire(&mark->number);
+        if (pos >> shift != s) continue; /* of another lap, or not written yet: its number may be new already */
         if (pos == w->at.pos && number != w->at.number) return false;
         if (pos > w->at.pos && pos < w->at.pos + size) return false;
     }
@@ -94,7 +95,7 @@ static int check_records(const struct lw__lane *lane, struct lw__lane_check *che
     return w.inside_batch ? bad(check, w.end, "the last batch has no end") : 0;
 }
 
-/* ---- what else stands in the head --------------------------------------------------------------------------------- */
+/* ---- what else stands in the head -------------------------------------------------------------------------------- */
 
 static int check_horizon(const struct lw__lane *lane, struct lw__lane_check *check) {
     struct lw__place tail;
@@ -132,7 +133,7 @@ static bool leads_to(const struct lw__lane *lane, const struct lw__place *place)
 }
 
 static int check_place(const struct lw__lane *lane, struct lw__lane_check *check, const struct lw__slot *slot,
-                       bool durable) {
+                       uint64_t owner) {
     struct lw__place place, tail;
     uint64_t word = lw__load_acquire(&slot->cursor.pos);
     if (!lw__cursor_load(&slot->cursor, &place) || place.pos == LW__NOWHERE) return 0; /* joining or leaving */
@@ -141,7 +142,8 @@ static int check_place(const struct lw__lane *lane, struct lw__lane_check *check
     if (place.pos > tail.pos) return bad(check, place.pos, "a reader's place is beyond the tail");
     if (count > bytes / 8 || (bytes && !count)) return bad(check, place.pos, "a reader's message number does not fit");
     /* One without a name may be joining: then it finds out itself that its place came too late. */
-    if (durable && bytes + 8 > lane->ring && lw__load(&slot->cursor.pos) == word)
+    if (lw__slot_kind(owner) == LW__SLOT_DURABLE && bytes + 8 > lane->ring &&
+        lw__load_acquire(&slot->cursor.pos) == word && lw__load(&slot->owner) == owner)
         return bad(check, place.pos, "a reader's place was overwritten");
     if (!leads_to(lane, &place)) return bad(check, place.pos, "a reader's place is not where a record begins");
     return 0;
@@ -152,12 +154,12 @@ static int check_slot(const struct lw__lane *lane, struct lw__lane_check *check,
     if (!owner) return 0;
     unsigned kind = lw__slot_kind(owner);
     bool durable = kind == LW__SLOT_DURABLE;
-    if (kind != LW__SLOT_RELIABLE && !durable) return bad(check, 0, "a slot of unknown kind");
+    if (kind < LW__SLOT_RELIABLE || kind > LW__SLOT_PASSING) return bad(check, 0, "a slot of unknown kind");
     if (durable && (!slot->name[0] || !memchr(slot->name, 0, sizeof slot->name)))
         return bad(check, 0, "a durable slot without a proper name");
     if ((uint64_t)(slot - lane->slots) >= lw__load(&lane->ctl->slots_used))
         return bad(check, 0, "a slot is in use that the publisher does not look at");
-    return check_place(lane, check, slot, durable);
+    return check_place(lane, check, slot, owner);
 }
 
 int lw__lane_verify(const struct lw__lane *lane, struct lw__lane_check *check) {

@@ -90,17 +90,39 @@ int lw__reader_resume(struct lw__reader *r) {
     return 0;
 }
 
+/* Everything from our own place on is held already. */
+static int place_ahead(struct lw__reader *r, struct lw__place *place, enum lw_from from, uint64_t position) {
+    struct lw__place mark;
+    if (from == LW_FROM_NOW) return lw__lane_tail(r->lane, place);
+    if (lw__lane_mark_before(r->lane, position, &mark) && mark.pos > place->pos) *place = mark;
+    return walk(r->lane, place, position);
+}
+
+static void move_to(struct lw__reader *r, const struct lw__place *place) {
+    lw__cursor_store(&r->slot->cursor, place->pos, place->number);
+    begin_at(r, place);
+}
+
+static int seek_ahead(struct lw__reader *r, struct lw__place place, enum lw_from from, uint64_t position) {
+    int rc = place_ahead(r, &place, from, position);
+    if (!rc) move_to(r, &place);
+    return rc;
+}
+
 /* Going back directly could die with a place that horizon has passed. So another slot holds the new place first, and
  * then the move is one store between two held places. */
 int lw__reader_seek(struct lw__reader *r, enum lw_from from, uint64_t position, const struct lw__owners *owners) {
     struct lw__reader scout;
-    int rc = lw__reader_take(&scout, r->lane, (r->owner & ~UINT64_C(15)) | LW__SLOT_RELIABLE, owners);
+    struct lw__place own;
+    if (!lw__cursor_load(&r->slot->cursor, &own)) return LW_ECORRUPT;
+    if (from == LW_FROM_NOW || (from == LW_FROM_POSITION && position >= own.pos))
+        return seek_ahead(r, own, from, position);
+    int rc = lw__reader_take(&scout, r->lane, (r->owner & ~UINT64_C(15)) | LW__SLOT_PASSING, owners);
     if (rc) return rc;
     rc = lw__reader_join(&scout, from, position);
     if (!rc) {
         struct lw__place place = {.pos = scout.rx.pos, .number = scout.rx.number};
-        lw__cursor_store(&r->slot->cursor, place.pos, place.number);
-        begin_at(r, &place);
+        move_to(r, &place);
     }
     lw__reader_leave(&scout);
     return rc;

@@ -18,8 +18,7 @@ struct lw__owners {
     void *context;
 };
 
-/* ---- file.c: the file ---------------------------------------------------------------------------------------------
- */
+/* ---- file.c: the file -------------------------------------------------------------------------------------------- */
 
 struct lw__lane_shape {
     uint64_t ring; /* set, valid */
@@ -57,8 +56,7 @@ int lw__lane_format(int fd, const struct lw__lane_shape *shape, const unsigned c
 int lw__lane_map(struct lw__lane *lane, int fd, enum lw__access access, const char *path);
 void lw__lane_unmap(struct lw__lane *lane);
 
-/* ---- cursor.c: positions ------------------------------------------------------------------------------------------
- */
+/* ---- cursor.c: positions ----------------------------------------------------------------------------------------- */
 
 struct lw__place {
     uint64_t pos;
@@ -81,8 +79,7 @@ bool lw__lane_mark_before(const struct lw__lane *lane, uint64_t pos, struct lw__
  * (acquire). */
 int lw__record_at(const struct lw__lane *lane, uint64_t pos, uint64_t *header, uint64_t *size);
 
-/* ---- write.c, batch.c, room.c: the writer -------------------------------------------------------------------------
- */
+/* ---- write.c, batch.c, room.c: the writer ------------------------------------------------------------------------ */
 
 struct lw__writer {
     struct lw__tx tx; /* first: laneway/fast.h works on it */
@@ -97,6 +94,7 @@ struct lw__writer {
     uint64_t fill;    /* batch: where the next record goes */
     uint64_t staged;  /* batch: records in it */
     uint64_t first;   /* batch: header of its first record, stored last */
+    uint64_t last_at; /* batch: where its last record lies */
 };
 
 /* Takes the lock word for good and finds the end of the log. 0; LW_EWRITER with `holder`; LW_ECORRUPT (holder: the
@@ -108,6 +106,7 @@ void lw__writer_leave(struct lw__writer *writer);
 int lw__writer_reserve(struct lw__writer *writer, void **data, uint64_t len);
 int lw__writer_stage(struct lw__writer *writer, uint16_t type, uint64_t len);
 int64_t lw__writer_commit(struct lw__writer *writer, uint16_t type, uint64_t len);
+int64_t lw__writer_flush(struct lw__writer *writer); /* what is staged, without a reservation */
 void lw__writer_abort(struct lw__writer *writer);
 int64_t lw__writer_send(struct lw__writer *writer, uint16_t type, const void *data, uint64_t len);
 int64_t lw__writer_send_batch(struct lw__writer *writer, const struct lw_item *items, size_t count);
@@ -115,14 +114,14 @@ int64_t lw__writer_send_batch(struct lw__writer *writer, const struct lw_item *i
 /* Room for records that end at `end`. 0, or LW_EFULL with `slowest`, and then nothing was stored. */
 int lw__writer_room(struct lw__writer *writer, uint64_t end);
 
-/* ---- read.c, join.c: a reader -------------------------------------------------------------------------------------
- */
+/* ---- read.c, join.c: a reader ------------------------------------------------------------------------------------ */
 
 struct lw__reader {
     struct lw__rx rx; /* first: laneway/fast.h works on it */
     struct lw__lane *lane;
     struct lw__slot *slot;
-    uint64_t owner; /* what it put into the slot's owner word */
+    uint64_t owner;  /* what it put into the slot's owner word */
+    uint64_t ticket; /* and beside it */
     uint32_t index;
 };
 
@@ -147,8 +146,7 @@ int lw__reader_seek(struct lw__reader *reader, enum lw_from from, uint64_t posit
 /* Gives the slot back; a durable one keeps its place and name. */
 void lw__reader_leave(struct lw__reader *reader);
 
-/* ---- slot.c: slots of others --------------------------------------------------------------------------------------
- */
+/* ---- slot.c: slots of others ------------------------------------------------------------------------------------- */
 
 /* The slot of a durable name, or NULL. Under the lane's file lock. */
 struct lw__slot *lw__slot_find(const struct lw__lane *lane, const char *name);
@@ -170,8 +168,7 @@ static inline unsigned lw__slot_kind(uint64_t owner) {
     return (unsigned)(owner & 15);
 }
 
-/* ---- inspect.c: looking on ----------------------------------------------------------------------------------------
- */
+/* ---- inspect.c: looking on --------------------------------------------------------------------------------------- */
 
 struct lw__lane_check {
     uint64_t from, to;

@@ -40,6 +40,8 @@ enum {
     LW__SLOTS_MAX = 1024,
     LW__SLOTS_DEFAULT = 64,
     LW__SLOTS_AT = 6144,
+    LW__STATE_AT = 512,
+    LW__SUPERSEDED_AT = LW__STATE_AT + 24,
 };
 #define LW__RING_MIN UINT64_C(4096)
 #define LW__RING_MAX (UINT64_C(64) << 30)
@@ -74,8 +76,9 @@ struct lw__lane_state {
 
 /* A mark: some record (or the tail) begins at `pos`, its number is `number`. Written by the writer after the tail
  * reached `pos`: number release, then pos release. Read by joiners: pos acquire, number acquire, then horizon; valid
- * only if pos >= horizon: a mark is written over only after horizon passed its old position, and the release of
- * `number` carries that. A death between the two leaves a pair that the same test refuses. */
+ * only if pos lies in a segment of this mark (index: segment mod 64) and pos >= horizon: a mark is written over only
+ * after horizon passed its old position, and the release of `number` carries that. A new lane has the start in all of
+ * them, and so valid in the first. A death between the two stores leaves a pair that the same test refuses. */
 struct lw__mark {
     uint64_t pos;
     uint64_t number;
@@ -84,14 +87,15 @@ struct lw__mark {
 /* Page 1 and what follows. */
 struct lw__lane_ctl {
     /* writer line. Written by the holder of `lock` (lock itself: by compare-and-swap) */
-    uint64_t
-        lock;      /* 0 or {epoch 32, node 16, writer slot 15, biased 1}; slot 0: exclusive. Taken by compare-and-swap
-                      (full), given back by      release. A death leaves the dead owner's word: its heir replaces exactly that */
+    /* 0 or {epoch 32, node 16, writer slot 15, biased 1}; slot 0: exclusive. Taken by compare-and-swap (full), given
+     * back by release. A death leaves the dead owner's word: its heir replaces exactly that. */
+    uint64_t lock;
     uint64_t bias; /* shared writers: zero in this version */
     uint64_t last;
     uint64_t run;
-    struct lw__cursor tail; /* after the commit of a record; release pairs with lw__cursor_load. A death leaves it at
-                               most one record or batch behind: whoever reads it walks on over committed headers */
+    /* After the commit of a record; release pairs with lw__cursor_load. A death leaves it at most one record or batch
+     * behind: whoever reads it walks on over committed headers. */
+    struct lw__cursor tail;
     uint64_t room0[9];
 
     /* Nothing before here may be joined; always a multiple of ring / 64. Written by the writer before a full fence and
@@ -111,9 +115,11 @@ struct lw__lane_ctl {
     struct lw__mark marks[LW__MARKS];
 };
 
-enum lw__slot_kind {                        /* bits 0-3 of an owner word in a slot */
-                     LW__SLOT_RELIABLE = 1, /* holds the writer back, freed when its owner is dead */
-                     LW__SLOT_DURABLE = 2   /* the same, and kept by name when its owner is dead or gone */
+/* Bits 0-3 of an owner word in a slot. */
+enum lw__slot_kind {
+    LW__SLOT_RELIABLE = 1, /* holds the writer back, freed when its owner is dead */
+    LW__SLOT_DURABLE = 2,  /* the same, and kept by name when its owner is dead or gone */
+    LW__SLOT_PASSING = 3   /* as reliable, for a moment: a slot being freed, or the second one of a seek */
 };
 
 struct lw__slot {
@@ -124,7 +130,10 @@ struct lw__slot {
     uint64_t joined_number; /* by the owner, when it joined: for people */
     uint64_t lost; /* messages that were lost to this durable reader by an unclean reboot; by the maker of a new
                       incarnation, before the file has its name; set to 0 by the owner when it has been told */
-    uint64_t room0[13];
+    /* By the owner, after it took the slot and before its place; with the owner word it names one handle for good, also
+     * in a file that the slot was copied to. Brought by the release of the place. */
+    uint64_t ticket;
+    uint64_t room0[12];
     /* The reader's place: all before is released. By the owner only: release pairs with the writer's acquire when it
      * looks at the heads, so the owner's reads are over before the bytes are overwritten. LW__NOWHERE: does not count.
      * A death leaves the old place or the new: not released is delivered again. */
@@ -138,6 +147,7 @@ struct lw__slot {
 
 _Static_assert(sizeof(struct lw__lane_id) == 256, "page 0");
 _Static_assert(sizeof(struct lw__lane_state) == 64, "state");
+_Static_assert(LW__STATE_AT + offsetof(struct lw__lane_state, superseded) == LW__SUPERSEDED_AT, "superseded");
 _Static_assert(offsetof(struct lw__lane_ctl, horizon) == 128, "horizon at 4224");
 _Static_assert(offsetof(struct lw__lane_ctl, parked) == 256, "parked at 4352");
 _Static_assert(offsetof(struct lw__lane_ctl, slots_used) == 512, "slots used at 4608");

@@ -14,9 +14,10 @@ int lw__reader_next(struct lw__reader *r, struct lw_msg *msg) {
     *msg = (struct lw_msg){.data = r->rx.ring + (r->rx.pos & r->rx.mask) + 8,
                            .len = (uint32_t)header,
                            .position = r->rx.pos,
+                           .next = r->rx.pos + size,
                            .number = r->rx.number++,
                            .type = (uint16_t)(header >> 32),
-                           .flags = (uint16_t)(header >> 48)};
+                           .flags = (uint16_t)(header >> 48 & LW_MSG_MORE)};
     r->rx.pos += size;
     return 1;
 }

@@ -12,6 +12,11 @@
  * the writer sees the head. slots_used goes with the head: it is raised before the joiner's fence and read after the
  * writer's.
  *
+ * A place goes back only in lw__reader_seek: another slot joins there, then the reader's own place moves there, then
+ * the other is given up. One pass over the slots could load the reader's before the move and the other one after it was
+ * given up, and see neither. So the look that counts goes there and back: whatever the order of the two slots, one of
+ * the two passes loads the other slot first, and if that is given up, the reader's has moved.
+ *
  * Why nothing is stored while it is full: horizon never goes back, so moving it before knowing that there will be room
  * would take records away from joiners for nothing; hence the first look. The second may find a new head below need:
  * then limit is what it allows, and the caller is told "full" after all.
@@ -20,18 +25,21 @@
  */
 #include "lane/lane.h"
 
-/* The lowest place of all readers, and whose it is. Each head is loaded once. A slot that nobody owns does not count,
- * whatever is in it. */
-static uint64_t lowest_head(struct lw__writer *w) {
-    struct lw__lane *lane = w->lane;
-    uint64_t used = lw__load(&lane->ctl->slots_used), lowest = LW__NOWHERE;
-    if (used > lane->slots_max) used = lane->slots_max;
-    for (uint32_t i = 0; i < used; i++) {
-        uint64_t head = lw__load_acquire(&lane->slots[i].cursor.pos); /* pairs with lw__cursor_store of its reader */
-        if (head >= lowest || lw__load_acquire(&lane->slots[i].owner) == 0) continue;
-        lowest = head;
-        w->slowest = i;
-    }
+/* Each head is loaded once. A slot that nobody owns does not count, whatever is in it. */
+static void look_at(struct lw__writer *w, uint32_t i, uint64_t *lowest) {
+    const struct lw__slot *slot = &w->lane->slots[i];
+    uint64_t head = lw__load_acquire(&slot->cursor.pos); /* pairs with lw__cursor_store of its reader */
+    if (head >= *lowest || lw__load_acquire(&slot->owner) == 0) return;
+    *lowest = head;
+    w->slowest = i;
+}
+
+/* The lowest place of all readers, and whose it is. Once there, and if the answer is to count, once back. */
+static uint64_t lowest_head(struct lw__writer *w, bool and_back) {
+    uint64_t used = lw__load(&w->lane->ctl->slots_used), lowest = LW__NOWHERE;
+    uint32_t count = used < w->lane->slots_max ? (uint32_t)used : w->lane->slots_max;
+    for (uint32_t i = 0; i < count; i++) look_at(w, i, &lowest);
+    for (uint32_t i = count; and_back && i--;) look_at(w, i, &lowest);
     return lowest & ~UINT64_C(7);
 }
 
@@ -45,14 +53,15 @@ int lw__writer_room(struct lw__writer *w, uint64_t end) {
     struct lw__lane *lane = w->lane;
     uint64_t over = end + 8;
     if (over <= w->limit) return 0;
+    if (lw__load(&lane->ctl->lock) != w->owner) return LW_ECLOSED; /* a node file removed by hand: an heir writes now */
     uint64_t start = lane->id->start, need = over > start + lane->ring ? over - lane->ring : start;
-    if (still_full(w, need) || lowest_head(w) < need) return LW_EFULL;
+    if (still_full(w, need) || lowest_head(w, false) < need) return LW_EFULL;
 
     uint64_t segment = UINT64_C(1) << lane->segment_shift;
     uint64_t target = (need + segment - 1) & ~(segment - 1), horizon = lw__load(&lane->ctl->horizon);
     if (target > horizon) lw__store(&lane->ctl->horizon, horizon = target);
     lw__fence_full(); /* pairs with the fence of lw__reader_join */
-    uint64_t lowest = lowest_head(w);
+    uint64_t lowest = lowest_head(w, true);
     w->limit = (lowest < horizon ? lowest : horizon) + lane->ring;
     return over <= w->limit ? 0 : LW_EFULL;
 }

@@ -16,8 +16,8 @@ static void set_nowhere(struct lw__slot *slot) {
 }
 
 bool lw__slot_free(struct lw__slot *slot, uint64_t seen, uint64_t me) {
-    /* Reliable while it is ours: should we die here, the next sweep finishes. */
-    if (!lw__cas(&slot->owner, seen, (me & ~UINT64_C(15)) | LW__SLOT_RELIABLE)) return false;
+    /* Passing while it is ours: should we die here, the next sweep finishes. */
+    if (!lw__cas(&slot->owner, seen, (me & ~UINT64_C(15)) | LW__SLOT_PASSING)) return false;
     set_nowhere(slot);
     lw__store_release(&slot->owner, 0);
     return true;
@@ -41,8 +41,15 @@ static void raise_slots_used(struct lw__lane *lane, uint64_t to) {
 }
 
 void lw__reader_bind(struct lw__reader *r, struct lw__lane *lane, struct lw__slot *slot, uint64_t owner) {
-    *r = (struct lw__reader){.lane = lane, .slot = slot, .owner = owner, .index = (uint32_t)(slot - lane->slots)};
+    *r = (struct lw__reader){
+        .lane = lane, .slot = slot, .owner = owner, .ticket = slot->ticket, .index = (uint32_t)(slot - lane->slots)};
     r->rx = (struct lw__rx){.ring = lane->data, .mask = lane->mask, .max = lane->record_max, .cursor = &slot->cursor};
+}
+
+/* Tells apart the handles of one process: their owner words are alike. */
+static uint64_t ticket_for_one(void) {
+    static uint64_t last;
+    return __atomic_add_fetch(&last, 1, __ATOMIC_RELAXED);
 }
 
 static bool take_free(struct lw__reader *r, struct lw__lane *lane, uint64_t owner) {
@@ -52,6 +59,8 @@ static bool take_free(struct lw__reader *r, struct lw__lane *lane, uint64_t owne
         raise_slots_used(lane, i + 1); /* first: a slot that was taken and not counted would never be swept */
         if (!lw__cas(&slot->owner, 0, owner)) continue;
         set_nowhere(slot); /* it is, unless a bit flipped in a file */
+        lw__store(&slot->lost, 0);
+        lw__store(&slot->ticket, ticket_for_one());
         lw__reader_bind(r, lane, slot, owner);
         return true;
     }
@@ -64,17 +73,16 @@ int lw__reader_take(struct lw__reader *r, struct lw__lane *lane, uint64_t owner,
     return LW_ENOSLOT;
 }
 
+/* By compare-and-swap of our own word: should the slot have been taken from us (a node file removed by hand makes the
+ * living look dead), it is not ours to give. */
 void lw__reader_leave(struct lw__reader *r) {
-    if (lw__slot_kind(r->owner) == LW__SLOT_DURABLE) {
-        lw__store_release(&r->slot->owner, (uint64_t)LW__SLOT_DURABLE); /* away; the place stays */
-        return;
-    }
-    set_nowhere(r->slot);
-    lw__store_release(&r->slot->owner, 0);
+    if (lw__slot_kind(r->owner) == LW__SLOT_DURABLE)
+        lw__cas(&r->slot->owner, r->owner, (uint64_t)LW__SLOT_DURABLE); /* away; the place stays */
+    else if (lw__load_acquire(&r->slot->owner) == r->owner)
+        lw__slot_free(r->slot, r->owner, r->owner);
 }
 
-/* ---- durable names --------------------------------------------------------------------------------------------------
- */
+/* ---- durable names ----------------------------------------------------------------------------------------------- */
 
 struct lw__slot *lw__slot_find(const struct lw__lane *lane, const char *name) {
     for (uint32_t i = 0; i < lane->slots_max; i++) {
@@ -90,6 +98,7 @@ int lw__slot_inherit(struct lw__reader *r, struct lw__lane *lane, struct lw__slo
     uint64_t seen = lw__load_acquire(&slot->owner);
     *holder = seen;
     if (!owners->gone(owners->context, seen) || !lw__cas(&slot->owner, seen, owner)) return LW_EHELD;
+    lw__store(&slot->ticket, ticket_for_one());
     lw__reader_bind(r, lane, slot, owner);
     return 0;
 }

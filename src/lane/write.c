@@ -35,8 +35,7 @@ static void settle(struct lw__writer *w) {
     w->tx.edge = w->slow_only ? 0 : w->limit < boundary ? w->limit : boundary;
 }
 
-/* ---- taking and leaving -------------------------------------------------------------------------------------------
- */
+/* ---- taking and leaving ------------------------------------------------------------------------------------------ */
 
 static int take_lock(struct lw__writer *w, const struct lw__owners *owners) {
     uint64_t *lock = &w->lane->ctl->lock;
@@ -86,11 +85,11 @@ int lw__writer_take(struct lw__writer *w, struct lw__lane *lane, uint64_t owner,
 void lw__writer_leave(struct lw__writer *w) {
     lw__writer_abort(w);
     w->tx.edge = 0;
-    lw__store_release(&w->lane->ctl->lock, 0); /* pairs with the acquire of the next one's compare-and-swap */
+    lw__cas(&w->lane->ctl->lock, w->owner,
+            0); /* its release pairs with the acquire of the next one's; only if it is ours */
 }
 
-/* ---- one record, or the next one of a batch -------------------------------------------------------------------------
- */
+/* ---- one record, or the next one of a batch ---------------------------------------------------------------------- */
 
 int lw__writer_reserve(struct lw__writer *w, void **data, uint64_t len) {
     if (w->tx.held) return LW_ESTATE;
@@ -122,6 +121,7 @@ int lw__writer_stage(struct lw__writer *w, uint16_t type, uint64_t len) {
         w->first = header;
     else
         lw__store(header_at(w, at), header);
+    w->last_at = at;
     w->fill = at + lw__record_size(len);
     w->tx.held = w->tx.edge_after = 0;
     return 0;
@@ -136,8 +136,23 @@ int64_t lw__writer_commit(struct lw__writer *w, uint16_t type, uint64_t len) {
         w->tx.number += w->staged; /* publishing adds the one */
         last = w->first;
     }
-    lw__tx_publish(&w->tx, w->tx.ring + (pos & w->tx.mask), end, last);
+    lw__tx_publish(&w->tx, header_at(w, pos), end, last);
     w->staged = w->tx.held = w->tx.edge_after = 0;
+    settle(w);
+    return (int64_t)pos;
+}
+
+/* The last one staged becomes the last of the batch. */
+int64_t lw__writer_flush(struct lw__writer *w) {
+    if (w->tx.held || !w->staged) return LW_ESTATE;
+    uint64_t pos = w->tx.pos, no_more = ~(LW__MORE << 48);
+    if (w->staged == 1)
+        w->first &= no_more;
+    else
+        lw__store(header_at(w, w->last_at), lw__load(header_at(w, w->last_at)) & no_more);
+    w->tx.number += w->staged - 1;
+    lw__tx_publish(&w->tx, header_at(w, pos), w->fill, w->first);
+    w->staged = 0;
     settle(w);
     return (int64_t)pos;
 }
@@ -159,8 +174,7 @@ int64_t lw__writer_send(struct lw__writer *w, uint16_t type, const void *data, u
     return lw__writer_commit(w, type, len);
 }
 
-/* ---- batches by copy ------------------------------------------------------------------------------------------------
- */
+/* ---- batches by copy --------------------------------------------------------------------------------------------- */
 
 /* What the batch takes in the ring; UINT64_MAX if one of its messages never fits. */
 static uint64_t batch_size(const struct lw__writer *w, const struct lw_item *items, size_t count) {

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/options.h"
 #include "bus/wait.h"
 #include "pattern/topic.h"
 
@@ -24,8 +25,7 @@ struct lw_pub {
 /* How often the non-waiting calls look whether a subscriber that holds back, or the only one, is dead. */
 #define LOOK_EVERY LW_MS(1)
 
-/* ---- opening and closing ------------------------------------------------------------------------------------------
- */
+/* ---- opening and closing ----------------------------------------------------------------------------------------- */
 
 static void cut(struct lw__handle *handle) {
     struct lw_pub *pub = (struct lw_pub *)(void *)((char *)handle - offsetof(struct lw_pub, handle));
@@ -42,8 +42,14 @@ static int refuse_second(struct lw_pub *pub) {
                     pub->topic.name, node, pid);
 }
 
+/* Somebody who tidies or replaces holds the word for a moment, under the lane's lock: so the answer of the second look
+ * counts. */
 static int take(struct lw_pub *pub, const struct lw__owners *owners) {
     int rc = lw__writer_take(&pub->writer, &pub->topic.lane, pub->topic.bus->owner, owners);
+    if (rc == LW_EWRITER && lw__topic_lock(&pub->topic, "opening") == 0) {
+        rc = lw__writer_take(&pub->writer, &pub->topic.lane, pub->topic.bus->owner, owners);
+        lw__topic_unlock(&pub->topic);
+    }
     if (rc == LW_EWRITER) return refuse_second(pub);
     if (rc == LW_ECORRUPT)
         return lw__fail(
@@ -72,14 +78,14 @@ static int open_once(struct lw_pub *pub, const struct lw_shape *shape) {
 }
 
 static int open_pub(struct lw_pub *pub, struct lw_bus *bus, const char *topic, const struct lw_pub_options *options) {
-    static const struct lw_pub_options unset = LW_PUB_OPTIONS_INIT;
-    if (!options) options = &unset;
-    if (options->size != sizeof *options)
-        return lw__fail(LW_EABI, "lw_pub_options.size is %zu, not %zu", options->size, sizeof *options);
+    struct lw_pub_options opt = LW_PUB_OPTIONS_INIT;
     int rc = lw__topic_name(&pub->topic, bus, topic);
-    while (!rc && (rc = open_once(pub, &options->shape)) == 1) rc = 0;
+    if (!rc) rc = lw__options_read(&opt, sizeof opt, options, "lw_pub_options");
+    if (!rc && opt.flags & ~(unsigned)(LW_PUB_EXCLUSIVE | LW_PUB_NEED_SUB))
+        rc = lw__fail(-EINVAL, "lw_pub_options.flags: 0x%x is no flag", opt.flags);
+    while (!rc && (rc = open_once(pub, &opt.shape)) == 1) rc = 0;
     if (rc) return rc;
-    pub->flags = options->flags;
+    pub->flags = opt.flags;
     pub->begin = (struct lw__place){.pos = pub->writer.tx.pos, .number = pub->writer.tx.number};
     if (pub->flags & LW_PUB_NEED_SUB) {
         pub->writer.slow_only = true;
@@ -119,28 +125,35 @@ void lw_pub_close(struct lw_pub *pub) {
     free(pub);
 }
 
-/* ---- who holds back -------------------------------------------------------------------------------------------------
- */
+/* ---- who holds back ---------------------------------------------------------------------------------------------- */
 
 static struct lw__slot *slowest(struct lw_pub *pub) {
     return &pub->topic.lane.slots[pub->writer.slowest];
 }
 
-/* A dead subscriber without a name frees the room it held. Enters the kernel, so at most once in LOOK_EVERY. */
-static void free_the_dead(struct lw_pub *pub) {
+/* To look whether a process lives enters the kernel: at most once in LOOK_EVERY. */
+static bool time_to_look(struct lw_pub *pub) {
     int64_t now = lw__now();
-    if (now - pub->looked < LOOK_EVERY) return;
+    if (now - pub->looked < LOOK_EVERY) return false;
     pub->looked = now;
-    struct lw__owners owners = lw__topic_owners(pub->topic.bus);
-    lw__lane_sweep(&pub->topic.lane, pub->topic.bus->owner, &owners);
+    return true;
+}
+
+/* A dead subscriber without a name frees the room it held. */
+static void free_the_dead(struct lw_pub *pub) {
+    if (!time_to_look(pub)) return;
+    uint64_t seen = lw__load_acquire(&slowest(pub)->owner);
+    if (seen && lw__slot_kind(seen) != LW__SLOT_DURABLE && lw__owner_gone(pub->topic.bus, seen))
+        lw__slot_free(slowest(pub), seen, pub->topic.bus->owner);
 }
 
 static bool has_subscriber(struct lw_pub *pub) {
-    free_the_dead(pub);
-    const struct lw__lane *lane = &pub->topic.lane;
+    struct lw__lane *lane = &pub->topic.lane;
+    struct lw__owners owners = lw__topic_owners(pub->topic.bus);
+    if (time_to_look(pub)) lw__lane_sweep(lane, pub->topic.bus->owner, &owners);
     uint64_t used = lw__load(&lane->ctl->slots_used);
     for (uint32_t i = 0; i < used && i < lane->slots_max; i++)
-        if (lw__load_acquire(&lane->slots[i].owner)) return true;
+        if (lw__load_acquire(&lane->slots[i].cursor.pos) != LW__NOWHERE) return true;
     return false;
 }
 
@@ -174,8 +187,7 @@ const char *lw_pub_explain(struct lw_pub *pub) {
     return lw_errtext();
 }
 
-/* ---- waiting for room -----------------------------------------------------------------------------------------------
- */
+/* ---- waiting for room -------------------------------------------------------------------------------------------- */
 
 static int stop_waiting(struct lw_pub *pub, const struct lw__wait *wait, int code) {
     pub->refused++;
@@ -191,21 +203,11 @@ static int wait_turn(struct lw_pub *pub, struct lw__wait *wait, int code) {
     return rc > 0 ? stop_waiting(pub, wait, code) : rc;
 }
 
-/* Set by somebody who removes the topic, or only thinks about it: the path tells. */
-static int check_removed(struct lw_pub *pub) {
-    if (!lw__load_acquire(&pub->topic.lane.state->superseded)) return 0;
-    int rc = lw__bus_enter(pub->topic.bus, true);
-    if (rc) return rc;
-    rc = lw__topic_attached(&pub->topic);
-    lw__bus_leave(pub->topic.bus);
-    return rc > 0 ? LW_ECLOSED : rc;
-}
-
 /* What every slow call looks at first. */
 static int check(struct lw_pub *pub) {
     if (pub->cut) return LW_EFORKED;
-    int rc = check_removed(pub);
-    if (rc) return rc;
+    int moved = lw__topic_moved(&pub->topic); /* while we publish it can only have been removed */
+    if (moved) return moved > 0 ? LW_ECLOSED : moved;
     return pub->flags & LW_PUB_NEED_SUB && !has_subscriber(pub) ? LW_ENOSUB : 0;
 }
 
@@ -245,8 +247,7 @@ int64_t lw_pub_send_batch(struct lw_pub *pub, const struct lw_item *items, size_
     }
 }
 
-/* ---- in place -------------------------------------------------------------------------------------------------------
- */
+/* ---- in place ---------------------------------------------------------------------------------------------------- */
 
 int64_t lw__pub_commit_slow(struct lw_pub *pub, uint16_t type, size_t len) {
     return pub->cut ? LW_EFORKED : lw__writer_commit(&pub->writer, type, len);
@@ -256,25 +257,27 @@ int lw_pub_stage(struct lw_pub *pub, uint16_t type, size_t len) {
     return pub->cut ? LW_EFORKED : lw__writer_stage(&pub->writer, type, len);
 }
 
+int64_t lw_pub_flush(struct lw_pub *pub) {
+    return pub->cut ? LW_EFORKED : lw__writer_flush(&pub->writer);
+}
+
 void lw_pub_abort(struct lw_pub *pub) {
     if (!pub->cut) lw__writer_abort(&pub->writer);
 }
 
-/* ---- looking --------------------------------------------------------------------------------------------------------
- */
+/* ---- looking ----------------------------------------------------------------------------------------------------- */
 
 size_t lw_pub_max(const struct lw_pub *pub) {
     return pub->cut ? 0 : pub->topic.lane.record_max;
 }
 
 int lw_pub_stats(const struct lw_pub *pub, struct lw_stats *stats) {
-    if (stats->size != sizeof *stats) return LW_EABI;
-    *stats = (struct lw_stats){.size = sizeof *stats,
-                               .messages = pub->writer.tx.number - pub->begin.number,
-                               .bytes = pub->writer.tx.pos - pub->begin.pos,
-                               .position = pub->writer.tx.pos,
-                               .number = pub->writer.tx.number,
-                               .waits = pub->waits,
-                               .refused = pub->refused};
-    return 0;
+    if (pub->cut) return LW_EFORKED;
+    struct lw_stats now = {.messages = pub->writer.tx.number - pub->begin.number,
+                           .bytes = pub->writer.tx.pos - pub->begin.pos,
+                           .position = pub->writer.tx.pos,
+                           .number = pub->writer.tx.number,
+                           .waits = pub->waits,
+                           .refused = pub->refused};
+    return lw__result_write(stats, &now, sizeof now, "lw_stats");
 }

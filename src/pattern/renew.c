@@ -17,8 +17,7 @@
 #define RING_LEAST (UINT64_C(64) << 10)
 #define RING_DEFAULT (UINT64_C(4) << 20)
 
-/* ---- shapes -------------------------------------------------------------------------------------------------------
- */
+/* ---- shapes ------------------------------------------------------------------------------------------------------ */
 
 static int check_schema(const char *topic, const char *schema) {
     if (strlen(schema) > LW_NAME_MAX)
@@ -26,6 +25,15 @@ static int check_schema(const char *topic, const char *schema) {
     for (const char *c = schema; *c; c++)
         if ((unsigned char)*c < 32 || *c == 127)
             return lw__fail(LW_ENAME, "topic %s: schema name with a control character", topic);
+    return 0;
+}
+
+int lw__shape_keep(const char *topic, struct lw_shape *shape, char *schema) {
+    struct lw__lane_shape full;
+    int rc = lw__shape_full(topic, shape, &full);
+    if (rc || !shape->schema) return rc;
+    snprintf(schema, LW_NAME_MAX + 1, "%s", shape->schema);
+    shape->schema = schema;
     return 0;
 }
 
@@ -42,6 +50,8 @@ int lw__shape_full(const char *topic, const struct lw_shape *shape, struct lw__l
                         topic, (unsigned long long)full->ring);
     if (full->slots > LW__SLOTS_MAX)
         return lw__fail(LW_ESHAPE, "topic %s: %u slots: give 1 to 1024", topic, full->slots);
+    for (size_t i = 0; i < sizeof shape->reserved / sizeof *shape->reserved; i++)
+        if (shape->reserved[i]) return lw__fail(LW_EABI, "topic %s: lw_shape.reserved must be 0", topic);
     return full->schema ? check_schema(topic, full->schema) : 0;
 }
 
@@ -65,8 +75,7 @@ int lw__shape_fits(const struct lw__topic *t, const struct lw_shape *want) {
     return 0;
 }
 
-/* ---- making -------------------------------------------------------------------------------------------------------
- */
+/* ---- making ------------------------------------------------------------------------------------------------------ */
 
 static int make_folders(const struct lw__topic *t) {
     char path[sizeof t->path];
@@ -105,43 +114,51 @@ int lw__topic_make(struct lw__topic *t, const struct lw__lane_shape *shape) {
     return rc && rc != -EEXIST && rc != -ENOENT ? lw__file_explain(&t->bus->dir, t->path, rc) : rc;
 }
 
-/* ---- replacing ----------------------------------------------------------------------------------------------------
- */
+/* ---- replacing --------------------------------------------------------------------------------------------------- */
 
 /* Copies a slot to the new file, its place at the beginning there. */
 static void carry(struct lw__lane *fresh, uint32_t i, const struct lw__slot *from, uint64_t owner, uint64_t lost) {
     struct lw__slot *to = &fresh->slots[i];
     to->owner = owner;
+    to->ticket = lw__load(&from->ticket);
     to->lost = lost;
     to->cursor = fresh->ctl->tail;
-    memcpy(to->name, from->name, sizeof to->name);
-    to->name[sizeof to->name - 1] = 0;
+    memcpy(to->name, from->name, sizeof to->name - 1);
     fresh->ctl->slots_used = i + 1;
 }
 
-/* How many messages a durable reader never saw. When the old numbers are nonsense, "at least one" is what is known. */
+/* Reshaping keeps who has a place and is alive or durable. One that is still looking for its place finds `superseded`,
+ * and joins the new file by itself. */
+static void carry_users(struct lw__topic *t, struct lw__lane *fresh) {
+    for (uint32_t i = 0; i < t->lane.slots_max && i < fresh->slots_max; i++) {
+        const struct lw__slot *slot = &t->lane.slots[i];
+        uint64_t owner = lw__load_acquire(&slot->owner), place = lw__load_acquire(&slot->cursor.pos);
+        unsigned kind = lw__slot_kind(owner);
+        bool durable = kind == LW__SLOT_DURABLE, reliable = kind == LW__SLOT_RELIABLE;
+        if (place != LW__NOWHERE && (durable || (reliable && !lw__owner_gone(t->bus, owner))))
+            carry(fresh, i, slot, owner, lw__load(&slot->lost));
+    }
+}
+
+/* How many messages a durable reader never saw, as far as the disk knows. When that is nonsense, "at least one". */
 static uint64_t lost_by(const struct lw__slot *slot, uint64_t tail_number) {
     struct lw__place place;
     bool known = lw__cursor_load(&slot->cursor, &place) && place.number <= tail_number;
     return known ? tail_number - place.number : 1;
 }
 
-/* Reshaping keeps who is alive or durable, as it is; a new incarnation keeps the durable names, without owners, and
- * their loss. */
-static void carry_slots(struct lw__topic *t, struct lw__lane *fresh, bool reshape) {
+/* A new incarnation keeps the durable names, without owners, and their loss. Pages of any age: a name may be torn, or
+ * there twice. */
+static void carry_names(struct lw__topic *t, struct lw__lane *fresh) {
     for (uint32_t i = 0; i < t->lane.slots_max && i < fresh->slots_max; i++) {
         const struct lw__slot *slot = &t->lane.slots[i];
-        uint64_t owner = lw__load_acquire(&slot->owner);
-        bool durable = lw__slot_kind(owner) == LW__SLOT_DURABLE;
-        if (!owner || (!durable && (!reshape || lw__owner_gone(t->bus, owner)))) continue;
-        if (reshape)
-            carry(fresh, i, slot, owner, lw__load(&slot->lost));
-        else
-            carry(fresh, i, slot, LW__SLOT_DURABLE, lost_by(slot, fresh->ctl->tail.number[0]));
+        bool durable = lw__slot_kind(lw__load_acquire(&slot->owner)) == LW__SLOT_DURABLE;
+        if (!durable || !lw__name_is_good(slot->name) || lw__slot_find(fresh, slot->name)) continue;
+        carry(fresh, i, slot, LW__SLOT_DURABLE, lost_by(slot, fresh->ctl->tail.number[0]));
     }
 }
 
-/* Under the lock. Stores `superseded`, copies the slots, renames. */
+/* Under the lock. Stores `superseded`, copies the slots, renames. 1: try again. */
 static int replace(struct lw__topic *t, const struct lw__lane_shape *shape, bool reshape) {
     char temp[LW__TEMP_MAX];
     struct lw__lane fresh = {0};
@@ -151,12 +168,17 @@ static int replace(struct lw__topic *t, const struct lw__lane_shape *shape, bool
     if (rc) goto drop;
     lw__store_release(&t->lane.state->superseded, 1);
     lw__fence_full(); /* pairs with the fence of lw__topic_attached */
-    carry_slots(t, &fresh, reshape);
-    if (!t->bus->dir.is_volatile) fsync(fd);
+    if (reshape)
+        carry_users(t, &fresh);
+    else
+        carry_names(t, &fresh);
     rc = lw__temp_link(&t->bus->dir, fd, temp, t->path, true);
     if (rc) {
         lw__store_release(&t->lane.state->superseded, 0);
-        lw__file_explain(&t->bus->dir, t->path, rc);
+        if (rc == -ENOENT)
+            rc = 1; /* a cleaner took the unlocked temporary file for a dead one's: again */
+        else
+            lw__file_explain(&t->bus->dir, t->path, rc);
     }
 drop:
     if (rc) lw__temp_drop(&t->bus->dir, temp);
@@ -181,8 +203,10 @@ static int reshape_locked(struct lw__topic *t, const struct lw_shape *shape, str
     if (!want.schema && t->lane.id->schema[0]) want.schema = t->lane.id->schema;
     if (!want.schema_hash) want.schema_hash = t->lane.id->schema_hash;
     struct lw__lane_shape full;
+    struct lw__owners owners = lw__topic_owners(t->bus);
     int rc = lw__shape_full(t->name, &want, &full);
     if (rc) return rc;
+    lw__lane_sweep(&t->lane, t->bus->owner, &owners);
     if (slots_needed(t) > want.slots)
         return lw__fail(LW_ESHAPE, "topic %s: %u slots asked for, but %u are in use", t->name, want.slots,
                         slots_needed(t));
@@ -215,10 +239,23 @@ int lw__topic_reshape(struct lw__topic *t, const struct lw_shape *shape) {
     return rc ? rc : 1;
 }
 
-/* ---- another boot -------------------------------------------------------------------------------------------------
- */
+/* ---- another boot ------------------------------------------------------------------------------------------------ */
 
-/* Positions and numbers go on behind everything that may have been handed out, so neither ever means two messages. */
+/* Pages reached the disk in any order, so none of them knows how far the log went: but all of them together, and a
+ * terabyte on top, are beyond what can have been handed out since. */
+#define BEYOND (UINT64_C(1) << 40)
+
+static uint64_t highest_position(const struct lw__lane *lane) {
+    uint64_t highest = lane->id->start, all[2] = {lw__load(&lane->ctl->tail.pos), lw__load(&lane->ctl->horizon)};
+    for (int i = 0; i < 2; i++)
+        if (all[i] > highest && all[i] >> 62 == 0) highest = all[i];
+    for (int i = 0; i < LW__MARKS; i++) {
+        uint64_t pos = lw__load(&lane->ctl->marks[i].pos);
+        if (pos > highest && pos >> 62 == 0) highest = pos;
+    }
+    return highest;
+}
+
 static int new_incarnation(struct lw__topic *t) {
     struct lw__lane *lane = &t->lane;
     struct lw__place tail = {0, 0};
@@ -226,10 +263,8 @@ static int new_incarnation(struct lw__topic *t) {
     snprintf(schema, sizeof schema, "%s", lane->id->schema);
     struct lw__lane_shape shape = {
         .ring = lane->ring, .slots = lane->slots_max, .schema = schema, .schema_hash = lane->id->schema_hash};
-    if (lw__cursor_load(&lane->ctl->tail, &tail) && tail.pos >> 62 == 0) {
-        shape.start = lw__round_up(tail.pos + lane->ring, lane->ring);
-        shape.number = tail.number;
-    }
+    if (lw__cursor_load(&lane->ctl->tail, &tail)) shape.number = tail.number;
+    shape.start = lw__round_up(highest_position(lane) + BEYOND, lane->ring);
     return replace(t, &shape, false);
 }
 

@@ -47,6 +47,10 @@ void lw__topic_close(struct lw__topic *topic);
  */
 int lw__topic_attached(struct lw__topic *topic);
 
+/* While attached; never waits. 0: nothing has changed, or not yet. 1: another file, or none, is at the path. Negative
+ * without text. */
+int lw__topic_moved(struct lw__topic *topic);
+
 /* After detaching: notes on a persistent bus that all is in order, if nobody else is attached. */
 void lw__topic_detached(struct lw__topic *topic);
 
@@ -57,11 +61,14 @@ struct lw__owners lw__topic_owners(struct lw_bus *bus);
 int lw__topic_lock(struct lw__topic *topic, const char *what);
 void lw__topic_unlock(struct lw__topic *topic);
 
-/* ---- renew.c ------------------------------------------------------------------------------------------------------
- */
+/* ---- renew.c ----------------------------------------------------------------------------------------------------- */
 
 /* 0 or LW_ESHAPE, LW_EMISMATCH with text: does the file have what is asked for explicitly? */
 int lw__shape_fits(const struct lw__topic *topic, const struct lw_shape *shape);
+
+/* Copies the schema's name of a shape that is kept to `schema` (64 bytes) and points there. LW_ENAME, LW_ESHAPE with
+ * text. */
+int lw__shape_keep(const char *topic, struct lw_shape *shape, char *schema);
 
 /* What a new file is to look like. LW_ESHAPE with text for impossible numbers. `shape` may be NULL. */
 int lw__shape_full(const char *topic, const struct lw_shape *shape, struct lw__lane_shape *full);

@@ -4,9 +4,11 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/options.h"
 #include "pattern/topic.h"
 
 int lw_topic_create(struct lw_bus *bus, const char *topic, const struct lw_shape *shape) {
@@ -20,8 +22,7 @@ int lw_topic_create(struct lw_bus *bus, const char *topic, const struct lw_shape
     return rc;
 }
 
-/* ---- forget -------------------------------------------------------------------------------------------------------
- */
+/* ---- forget ------------------------------------------------------------------------------------------------------ */
 
 static int forget(struct lw__topic *t, const char *name) {
     struct lw__slot *slot = lw__slot_find(&t->lane, name);
@@ -53,8 +54,7 @@ int lw_topic_forget(struct lw_bus *bus, const char *topic, const char *name) {
     return rc;
 }
 
-/* ---- remove -------------------------------------------------------------------------------------------------------
- */
+/* ---- remove ------------------------------------------------------------------------------------------------------ */
 
 static int who_lives(struct lw__topic *t, const char *role, uint64_t owner) {
     char node[LW_NAME_MAX + 1];
@@ -93,14 +93,27 @@ static int remove_locked(struct lw__topic *t, bool force) {
     return rc;
 }
 
-/* A file that can't be mapped has no users to ask. */
+/* A file that can't be mapped: damaged, or of another version and perhaps in use. Nobody can be asked, so it takes
+ * force; its users find `superseded` if it has a first page. */
 static int remove_damaged(struct lw__topic *t, int why, bool force) {
-    if (!force && why != LW_ECORRUPT && why != LW_EVERSION) return why;
-    return unlink_lane(t);
+    if (!force) return lw__fail_in(why, "not removed (--force removes it as it is)");
+    t->fd = lw__file_open(&t->bus->dir, t->path, O_RDWR);
+    if (t->fd < 0) return unlink_lane(t);
+    struct stat st;
+    uint64_t one = 1;
+    int rc = lw__topic_lock(t, "removing it");
+    if (!rc && lw__file_same(&t->bus->dir, t->path, t->fd) == 1) {
+        if (fstat(t->fd, &st) == 0 && st.st_size >= LW__PAGE) (void)!pwrite(t->fd, &one, sizeof one, LW__SUPERSEDED_AT);
+        rc = unlink_lane(t);
+    }
+    lw__topic_close(t);
+    return rc;
 }
 
-int lw_topic_remove(struct lw_bus *bus, const char *topic, int force) {
+int lw_topic_remove(struct lw_bus *bus, const char *topic, unsigned flags) {
     struct lw__topic t;
+    bool force = flags & LW_REMOVE_FORCE;
+    if (flags & ~(unsigned)LW_REMOVE_FORCE) return lw__fail(-EINVAL, "lw_topic_remove: 0x%x is no flag", flags);
     int rc = lw__bus_enter(bus, true);
     if (rc) return rc;
     rc = lw__topic_name(&t, bus, topic);
@@ -122,19 +135,23 @@ leave:
     return rc;
 }
 
-/* ---- clean --------------------------------------------------------------------------------------------------------
- */
+/* ---- clean ------------------------------------------------------------------------------------------------------- */
 
 struct cleaning {
     struct lw_bus *bus;
     struct lw_clean_result *result;
 };
 
+/* Under the lane's lock: who wants to publish just now and finds us in its way, asks again under it. */
 static void clean_writer(struct lw__topic *t, const struct lw__owners *owners, struct lw_clean_result *result) {
     struct lw__writer writer;
-    if (!lw__load_acquire(&t->lane.ctl->lock) || lw__writer_take(&writer, &t->lane, t->bus->owner, owners)) return;
-    lw__writer_leave(&writer);
-    result->writers++;
+    uint64_t lock = lw__load_acquire(&t->lane.ctl->lock);
+    if (!lock || !lw__owner_gone(t->bus, lock) || lw__byte_lock(t->fd, 0, 0)) return;
+    if (lw__writer_take(&writer, &t->lane, t->bus->owner, owners) == 0) {
+        lw__writer_leave(&writer);
+        result->writers++;
+    }
+    lw__topic_unlock(t);
 }
 
 /* What can't be opened is not to be cleaned. */
@@ -153,13 +170,12 @@ static int clean_topic(const char *name, void *user) {
 }
 
 int lw_bus_clean(struct lw_bus *bus, struct lw_clean_result *result) {
-    struct lw_clean_result unwanted;
-    if (!result) result = &unwanted;
-    *result = (struct lw_clean_result){0, 0, 0, 0};
-    struct cleaning c = {.bus = bus, .result = result};
+    struct lw_clean_result done = LW_CLEAN_RESULT_INIT;
+    struct cleaning c = {.bus = bus, .result = &done};
     int rc = lw__bus_enter(bus, true);
     if (rc) return rc;
-    rc = lw__bus_clean_nodes(bus, result);
+    rc = lw__bus_clean_nodes(bus, &done);
     lw__bus_leave(bus);
-    return rc ? rc : lw_topic_list(bus, clean_topic, &c);
+    if (!rc) rc = lw_topic_list(bus, clean_topic, &c);
+    return rc || !result ? rc : lw__result_write(result, &done, sizeof done, "lw_clean_result");
 }

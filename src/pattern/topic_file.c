@@ -16,8 +16,7 @@ struct lw__owners lw__topic_owners(struct lw_bus *bus) {
     return (struct lw__owners){.gone = owner_gone, .context = bus};
 }
 
-/* ---- names --------------------------------------------------------------------------------------------------------
- */
+/* ---- names ------------------------------------------------------------------------------------------------------- */
 
 static int check_levels(const char *name) {
     char level[LW_NAME_MAX + 2];
@@ -44,8 +43,7 @@ int lw__topic_name(struct lw__topic *t, struct lw_bus *bus, const char *name) {
     return 0;
 }
 
-/* ---- the file lock ------------------------------------------------------------------------------------------------
- */
+/* ---- the file lock ----------------------------------------------------------------------------------------------- */
 
 int lw__topic_lock(struct lw__topic *t, const char *what) {
     int rc = lw__byte_lock(t->fd, 0, lw__setup_wait());
@@ -60,8 +58,7 @@ void lw__topic_unlock(struct lw__topic *t) {
     lw__byte_unlock(t->fd, 0);
 }
 
-/* ---- opening ------------------------------------------------------------------------------------------------------
- */
+/* ---- opening ----------------------------------------------------------------------------------------------------- */
 
 static int open_file(struct lw__topic *t, enum lw__access access) {
     char where[sizeof t->bus->dir.path + sizeof t->path + 2];
@@ -117,8 +114,14 @@ void lw__topic_close(struct lw__topic *t) {
     t->fd = -1;
 }
 
-/* ---- attaching and detaching --------------------------------------------------------------------------------------
- */
+/* ---- attaching and detaching ------------------------------------------------------------------------------------- */
+
+/* On the disk before anything else of this use can be. */
+static int mark_dirty(struct lw__topic *t) {
+    if (lw__load_acquire(&t->lane.state->dirty)) return 0;
+    lw__store_release(&t->lane.state->dirty, 1);
+    return fsync(t->fd) ? lw__fail(-errno, "topic %s: %s: fsync: %s", t->name, t->path, strerror(errno)) : 0;
+}
 
 /* With the lock held nobody is replacing the file now: if it still has its path, `superseded` is what a dead one left.
  */
@@ -127,8 +130,7 @@ static int look_at_path(struct lw__topic *t) {
     if (same < 0) return lw__fail(same, "topic %s: %s: %s", t->name, t->path, strerror(-same));
     if (!same) return 1;
     lw__store_release(&t->lane.state->superseded, 0);
-    if (!t->bus->dir.is_volatile) lw__store_release(&t->lane.state->dirty, 1);
-    return 0;
+    return t->bus->dir.is_volatile ? 0 : mark_dirty(t);
 }
 
 int lw__topic_attached(struct lw__topic *t) {
@@ -139,6 +141,17 @@ int lw__topic_attached(struct lw__topic *t) {
     rc = look_at_path(t);
     lw__topic_unlock(t);
     return rc;
+}
+
+int lw__topic_moved(struct lw__topic *t) {
+    if (!lw__load_acquire(&t->lane.state->superseded)) return 0;
+    int same = lw__file_same(&t->bus->dir, t->path, t->fd);
+    if (same != 1) return same < 0 ? same : 1;
+    if (lw__byte_lock(t->fd, 0, 0) == 0) { /* nobody is at it: a dead one left the word, or it is over by now */
+        if (lw__file_same(&t->bus->dir, t->path, t->fd) == 1) lw__store_release(&t->lane.state->superseded, 0);
+        lw__topic_unlock(t);
+    }
+    return 0;
 }
 
 static bool anybody_attached(struct lw__topic *t) {

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/options.h"
 #include "pattern/topic.h"
 
 static int begin_look(struct lw__topic *t, struct lw_bus *bus, const char *topic) {
@@ -30,8 +31,7 @@ static int corrupt_at(const struct lw__topic *t, uint64_t pos, const char *what)
                     (unsigned long long)pos, what);
 }
 
-/* ---- the topic ------------------------------------------------------------------------------------------------------
- */
+/* ---- the topic --------------------------------------------------------------------------------------------------- */
 
 static void look_at_writer(struct lw__topic *t, struct lw_topic_info *info) {
     uint64_t lock = lw__load_acquire(&t->lane.ctl->lock);
@@ -43,8 +43,7 @@ static void look_at_writer(struct lw__topic *t, struct lw_topic_info *info) {
 int lw_topic_stat(struct lw_bus *bus, const char *topic, struct lw_topic_info *info) {
     struct lw__topic t;
     struct lw__place tail, oldest;
-    if (info->size != sizeof *info)
-        return lw__fail(LW_EABI, "lw_topic_info.size is %zu, not %zu", info->size, sizeof *info);
+    struct lw_topic_info now;
     int rc = begin_look(&t, bus, topic);
     if (rc) return rc;
     rc = lw__lane_oldest(&t.lane, &oldest); /* first: what is old now is not beyond what is the tail then */
@@ -55,26 +54,26 @@ int lw_topic_stat(struct lw_bus *bus, const char *topic, struct lw_topic_info *i
         goto end;
     }
     const struct lw__lane_id *id = t.lane.id;
-    *info = (struct lw_topic_info){.size = sizeof *info,
-                                   .ring = id->ring,
-                                   .slots = id->slots,
-                                   .schema_hash = id->schema_hash,
-                                   .tail = tail.pos,
-                                   .number = tail.number,
-                                   .oldest = oldest.pos,
-                                   .oldest_number = oldest.number,
-                                   .record_max = t.lane.record_max};
-    memcpy(info->uuid, id->uuid, sizeof info->uuid);
-    memcpy(info->schema, id->schema, sizeof info->schema);
-    for (uint32_t i = 0; i < t.lane.slots_max; i++) info->readers += lw__load_acquire(&t.lane.slots[i].owner) != 0;
-    look_at_writer(&t, info);
+    now = (struct lw_topic_info){.size = sizeof now,
+                                 .ring = id->ring,
+                                 .slots = id->slots,
+                                 .schema_hash = id->schema_hash,
+                                 .tail = tail.pos,
+                                 .number = tail.number,
+                                 .oldest = oldest.pos,
+                                 .oldest_number = oldest.number,
+                                 .record_max = t.lane.record_max};
+    memcpy(now.uuid, id->uuid, sizeof now.uuid);
+    memcpy(now.schema, id->schema, sizeof now.schema);
+    for (uint32_t i = 0; i < t.lane.slots_max; i++) now.readers += lw__load_acquire(&t.lane.slots[i].owner) != 0;
+    look_at_writer(&t, &now);
+    rc = lw__result_write(info, &now, sizeof now, "lw_topic_info");
 end:
     end_look(&t);
     return rc;
 }
 
-/* ---- its subscribers ------------------------------------------------------------------------------------------------
- */
+/* ---- its subscribers --------------------------------------------------------------------------------------------- */
 
 /* False: the slot is free, or someone is just coming or going. */
 static bool look_at_reader(struct lw__topic *t, uint32_t i, struct lw_reader_info *info) {
@@ -125,32 +124,27 @@ int lw_topic_readers(struct lw_bus *bus, const char *topic,
     return rc;
 }
 
-/* ---- verify ---------------------------------------------------------------------------------------------------------
- */
+/* ---- verify ------------------------------------------------------------------------------------------------------ */
 
 int lw_topic_verify(struct lw_bus *bus, const char *topic, struct lw_verify_result *result) {
     struct lw__topic t;
     struct lw__lane_check check;
-    if (result && result->size != sizeof *result)
-        return lw__fail(LW_EABI, "lw_verify_result.size is %zu, not %zu", result->size, sizeof *result);
     int rc = begin_look(&t, bus, topic);
     if (rc) return rc;
     rc = lw__lane_verify(&t.lane, &check);
     if (rc) rc = corrupt_at(&t, check.bad, check.what);
     end_look(&t);
-    if (result)
-        *result = (struct lw_verify_result){.size = sizeof *result,
-                                            .from = check.from,
-                                            .to = check.to,
-                                            .records = check.records,
-                                            .batches = check.batches,
-                                            .bytes = check.bytes,
-                                            .skipped = check.skipped};
-    return rc;
+    struct lw_verify_result seen = {.from = check.from,
+                                    .to = check.to,
+                                    .records = check.records,
+                                    .batches = check.batches,
+                                    .bytes = check.bytes,
+                                    .skipped = check.skipped};
+    int wrote = result ? lw__result_write(result, &seen, sizeof seen, "lw_verify_result") : 0;
+    return rc ? rc : wrote;
 }
 
-/* ---- list -----------------------------------------------------------------------------------------------------------
- */
+/* ---- list -------------------------------------------------------------------------------------------------------- */
 
 struct listing {
     struct lw_bus *bus;

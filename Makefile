@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: MIT
+# The front of the build: each target sees to the packages it needs, then lets a script do the work.
+# The build itself is in CMakeLists.txt.
+PREFIX ?= /usr/local
+SECONDS ?= 60
+FILTER ?= .
+
+BUILD = gcc libc6-dev cmake ninja-build
+CLANG = clang libclang-rt-14-dev
+TESTS = $(BUILD) libcmocka-dev strace
+
+.PHONY: all help test quick demo bench bench-check san fuzz plants lint install clean
+
+all: ## build the tool, build/laneway, and the libraries
+	@scripts/need $(BUILD)
+	@scripts/build release
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## */  make \1\t/p' Makefile | expand -t 24
+
+test: ## everything that a change must hold, under ten minutes
+	@scripts/need $(TESTS) $(CLANG) g++ clang-format pkg-config
+	@scripts/test-all
+
+quick: ## the tests once, with gcc; FILTER=REGEX picks some
+	@scripts/need $(TESTS)
+	@scripts/build gcc
+	@scripts/run-tests build/gcc '$(FILTER)'
+
+demo: all ## 100 MB through a topic while everybody is killed; nothing lost, nothing twice
+	@build/demo/demo
+
+bench: all ## the benchmarks, as JSON
+	@scripts/bench build/laneway
+
+bench-check: all ## the benchmarks against the promised thresholds
+	@scripts/bench-check build/laneway
+
+san: ## the tests under ASan with UBSan, and under TSan
+	@scripts/need $(TESTS) $(CLANG)
+	@scripts/build asan
+	@scripts/build tsan
+	@status=0; for kind in asan tsan; do scripts/run-tests build/$$kind '$(FILTER)' || status=1; done; exit $$status
+
+fuzz: ## each fuzz target for SECONDS=60
+	@scripts/need $(BUILD) $(CLANG)
+	@scripts/build fuzz
+	@scripts/fuzz build/fuzz $(SECONDS)
+
+plants: ## the tests notice each planted bug
+	@scripts/need $(TESTS)
+	@scripts/check-plants
+
+lint: ## clang-tidy, cppcheck, shellcheck, clang-format
+	@scripts/need $(TESTS) $(CLANG) clang-tidy clang-format cppcheck shellcheck
+	@scripts/build clang
+	@scripts/lint
+
+install: all ## to PREFIX=/usr/local, below DESTDIR
+	@DESTDIR='$(DESTDIR)' cmake --install build --prefix '$(PREFIX)' >build/install.log || { cat build/install.log; exit 1; }
+	@[ -n '$(DESTDIR)' ] || [ "$$(id -u)" != 0 ] || ldconfig
+
+clean: ## remove build/
+	@rm -rf build

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/* pattern/sub.h - what a subscriber is made of; sub_open.c opens and follows, sub.c receives. */
+#ifndef LW_PATTERN_SUB_H
+#define LW_PATTERN_SUB_H
+
+#include "pattern/topic.h"
+
+struct lw_sub {
+    struct lw__reader reader; /* first: laneway/fast.h works on its beginning */
+    struct lw__topic topic;
+    struct lw__handle handle;
+    char name[LW_NAME_MAX + 1]; /* "" when not durable */
+    struct lw_shape shape;      /* as asked for; its schema is `schema` */
+    char schema[LW_NAME_MAX + 1];
+    struct lw__place begin;
+    bool cut;         /* a forked child's copy */
+    bool told;        /* of a loss: the next call may forget it */
+    bool dispatching; /* a handler is running ... */
+    bool closing;     /* ... and closed us: free when it returns */
+    int gone; /* why nothing comes any more, LW_ECLOSED or a misfit; the slot is given back, the mapping is there */
+    uint64_t waits;
+    uint64_t refused;
+    uint64_t lost;
+};
+
+/* Sends every call down the slow path, and back to normal. */
+void lw__sub_divert(struct lw_sub *sub);
+void lw__sub_undivert(struct lw_sub *sub);
+
+/* Says where it is corrupt. Returns LW_ECORRUPT. */
+int lw__sub_corrupt(struct lw_sub *sub);
+int lw__sub_no_slot(struct lw_sub *sub);
+
+/* Another file is at the path: goes where our slot went. 0, or why not: `gone` is then set, unless it may work later.
+ */
+int lw__sub_follow(struct lw_sub *sub);
+
+/* The statistics go on counting when the place changes by other means than releasing. */
+void lw__sub_shift(struct lw_sub *sub, struct lw__place before);
+
+#endif

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: MIT */
+/* pattern/sub_open.c - opening and closing a subscriber, and following its topic to another file. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/options.h"
+#include "pattern/sub.h"
+
+/* What the inline path reads when every call is to take the slow path: nothing there, for ever. */
+static const uint64_t nothing[2];
+
+void lw__sub_divert(struct lw_sub *sub) {
+    sub->reader.rx.ring = (const char *)nothing;
+    sub->reader.rx.mask = 0;
+    sub->reader.rx.looks = 0;
+}
+
+void lw__sub_undivert(struct lw_sub *sub) {
+    sub->reader.rx.ring = sub->topic.lane.data;
+    sub->reader.rx.mask = sub->topic.lane.mask;
+}
+
+static void cut(struct lw__handle *handle) {
+    struct lw_sub *sub = (struct lw_sub *)(void *)((char *)handle - offsetof(struct lw_sub, handle));
+    sub->cut = true;
+    sub->reader.rx = (struct lw__rx){.pos = 0}; /* nothing to release either */
+    lw__sub_divert(sub);
+    if (sub->topic.fd >= 0) close(sub->topic.fd);
+    sub->topic.fd = -1;
+}
+
+/* ---- texts ------------------------------------------------------------------------------------------------------- */
+
+int lw__sub_corrupt(struct lw_sub *sub) {
+    const struct lw__topic *t = &sub->topic;
+    return lw__fail(
+        LW_ECORRUPT,
+        "topic %s: %s/%s is corrupt at position %llu; `laneway verify %s` says more, `laneway rm %s` starts anew",
+        t->name, t->bus->dir.path, t->path, (unsigned long long)sub->reader.rx.pos, t->name, t->name);
+}
+
+int lw__sub_no_slot(struct lw_sub *sub) {
+    const struct lw__lane *lane = &sub->topic.lane;
+    unsigned durable = 0;
+    for (uint32_t i = 0; i < lane->slots_max; i++)
+        durable += lw__slot_kind(lw__load_acquire(&lane->slots[i].owner)) == LW__SLOT_DURABLE;
+    return lw__fail(
+        LW_ENOSLOT,
+        "topic %s: all %u slots are taken, %u by durable names; `laneway info %s` lists them, `laneway forget` frees one, "
+        "a new topic can be made with more (--slots)",
+        sub->topic.name, lane->slots_max, durable, sub->topic.name);
+}
+
+static int refuse_second(struct lw_sub *sub, uint64_t holder) {
+    char node[LW_NAME_MAX + 1];
+    int pid = lw__owner_who(sub->topic.bus, holder, node);
+    return lw__fail(LW_EHELD, "topic %s: subscriber %s is open in node %s (pid %d)", sub->topic.name, sub->name, node,
+                    pid);
+}
+
+/* ---- joining ----------------------------------------------------------------------------------------------------- */
+
+static int join(struct lw_sub *sub, const struct lw__owners *owners, enum lw_from from, uint64_t position) {
+    uint64_t owner = sub->topic.bus->owner | LW__SLOT_RELIABLE;
+    int rc = lw__reader_take(&sub->reader, &sub->topic.lane, owner, owners);
+    if (rc) return lw__sub_no_slot(sub);
+    rc = lw__reader_join(&sub->reader, from, position);
+    if (!rc) return 0;
+    if (rc == LW_EPOSITION)
+        lw__fail(
+            rc,
+            "topic %s: no record begins at position %llu, or it is no longer retained; `laneway info %s` shows the range",
+            sub->topic.name, (unsigned long long)position, sub->topic.name);
+    else
+        lw__sub_corrupt(sub);
+    lw__reader_leave(&sub->reader);
+    return rc;
+}
+
+static int resume(struct lw_sub *sub) {
+    if (lw__reader_resume(&sub->reader) == 0) return 0;
+    lw__sub_corrupt(sub);
+    lw__reader_leave(&sub->reader);
+    return LW_ECORRUPT;
+}
+
+static int inherit(struct lw_sub *sub, struct lw__slot *slot, const struct lw__owners *owners) {
+    uint64_t holder;
+    int rc = lw__slot_inherit(&sub->reader, &sub->topic.lane, slot, sub->topic.bus->owner | LW__SLOT_DURABLE, owners,
+                              &holder);
+    return rc ? refuse_second(sub, holder) : resume(sub);
+}
+
+/* A name that exists goes on where it was; else a new place is made and then named. Under the lane's lock: never twice.
+ */
+static int join_durable(struct lw_sub *sub, const struct lw__owners *owners, enum lw_from from, uint64_t position) {
+    int rc = lw__topic_lock(&sub->topic, "opening a durable subscriber");
+    if (rc) return rc;
+    struct lw__slot *slot = lw__slot_find(&sub->topic.lane, sub->name);
+    rc = slot ? inherit(sub, slot, owners) : join(sub, owners, from, position);
+    if (!rc && !slot) lw__slot_make_durable(&sub->reader, sub->name);
+    lw__topic_unlock(&sub->topic);
+    return rc;
+}
+
+static int join_any(struct lw_sub *sub, enum lw_from from, uint64_t position) {
+    struct lw__owners owners = lw__topic_owners(sub->topic.bus);
+    int rc = *sub->name ? join_durable(sub, &owners, from, position) : join(sub, &owners, from, position);
+    if (!rc) lw__lane_sweep(&sub->topic.lane, sub->topic.bus->owner, &owners);
+    return rc;
+}
+
+/* ---- another file at the path ------------------------------------------------------------------------------------ */
+
+/* Our slot in the new file: whoever made it copied ours to the same index if it saw us with a place. */
+static struct lw__slot *carried_slot(const struct lw__lane *lane, const struct lw__reader *r) {
+    if (r->index >= lane->slots_max) return NULL;
+    struct lw__slot *slot = &lane->slots[r->index];
+    bool ours = lw__load_acquire(&slot->owner) == r->owner && lw__load(&slot->ticket) == r->ticket;
+    return ours ? slot : NULL;
+}
+
+/* Opens the file at the path. 0 with our slot in it; LW_ECLOSED: there is none, or it is of somebody who did not know
+ * us; another error: it may work later. */
+static int open_successor(const struct lw_sub *sub, struct lw__topic *fresh, struct lw__slot **slot) {
+    *fresh = sub->topic;
+    fresh->fd = -1;
+    fresh->lane = (struct lw__lane){.base = NULL};
+    int rc = lw__topic_open_existing(fresh, LW__READ);
+    if (rc) return rc == LW_ENOTOPIC ? LW_ECLOSED : rc;
+    *slot = carried_slot(&fresh->lane, &sub->reader);
+    if (*slot) return 0;
+    lw__topic_close(fresh);
+    return LW_ECLOSED;
+}
+
+/* The old lane was empty, so nothing of it is held. */
+static int move_over(struct lw_sub *sub) {
+    struct lw__topic fresh;
+    struct lw__slot *slot;
+    int rc = open_successor(sub, &fresh, &slot);
+    if (rc) return rc;
+    uint64_t owner = sub->reader.owner;
+    lw__reader_leave(&sub->reader);
+    lw__topic_close(&sub->topic);
+    sub->topic = fresh;
+    lw__reader_bind(&sub->reader, &sub->topic.lane, slot, owner);
+    return resume(sub);
+}
+
+/* The slot is given back, the mapping stays: the user may still hold messages. */
+static int retire(struct lw_sub *sub, int why) {
+    sub->gone = why;
+    sub->reader.rx.head = sub->reader.rx.pos; /* every release is refused */
+    lw__sub_divert(sub);
+    return why;
+}
+
+static bool for_good(int rc) {
+    return rc == LW_ECLOSED || rc == LW_ECORRUPT || rc == LW_EVERSION;
+}
+
+static int follow(struct lw_sub *sub) {
+    int rc = move_over(sub);
+    while (!rc && (rc = lw__topic_moved(&sub->topic)) == 1) rc = move_over(sub);
+    if (rc == LW_ECORRUPT) return retire(sub, rc); /* its slot is given back already */
+    if (!rc) rc = lw__shape_fits(&sub->topic, &sub->shape);
+    if (!rc) return 0;
+    if (!for_good(rc) && rc != LW_ESHAPE && rc != LW_EMISMATCH) return rc;
+    lw__reader_leave(&sub->reader);
+    return retire(sub, rc);
+}
+
+int lw__sub_follow(struct lw_sub *sub) {
+    int rc = lw__bus_enter(sub->topic.bus, true);
+    if (rc) return rc;
+    struct lw__place before = {.pos = sub->reader.rx.head, .number = sub->reader.rx.number};
+    rc = follow(sub);
+    if (!rc) lw__sub_shift(sub, before);
+    lw__bus_leave(sub->topic.bus);
+    return rc;
+}
+
+void lw__sub_shift(struct lw_sub *sub, struct lw__place before) {
+    sub->begin.pos += sub->reader.rx.head - before.pos;
+    sub->begin.number += sub->reader.rx.number - before.number;
+}
+
+/* Given back in the old file; was it copied to a new one before? */
+static void leave_successor(struct lw_sub *sub) {
+    struct lw__topic fresh;
+    struct lw__slot *slot;
+    struct lw__reader copy;
+    if (lw__topic_attached(&sub->topic) != 1 || open_successor(sub, &fresh, &slot)) return;
+    lw__reader_bind(&copy, &fresh.lane, slot, sub->reader.owner);
+    lw__reader_leave(&copy);
+    lw__topic_close(&fresh);
+}
+
+static void leave(struct lw_sub *sub) {
+    lw__reader_leave(&sub->reader);
+    lw__fence_full(); /* pairs with the fence of whoever stores `superseded` */
+    if (lw__load_acquire(&sub->topic.lane.state->superseded)) leave_successor(sub);
+}
+
+/* ---- opening ----------------------------------------------------------------------------------------------------- */
+
+/* 0, 1 to try again, or an error. */
+static int open_once(struct lw_sub *sub, enum lw_from from, uint64_t position) {
+    int rc = lw__topic_open(&sub->topic, &sub->shape, LW__READ);
+    if (rc) return rc;
+    rc = join_any(sub, from, position);
+    if (!rc) {
+        rc = lw__topic_attached(&sub->topic);
+        if (!rc) return 0;
+        leave(sub);
+    }
+    lw__topic_close(&sub->topic);
+    return rc;
+}
+
+static int read_options(struct lw_sub *sub, struct lw_sub_options *to, const struct lw_sub_options *from) {
+    *to = (struct lw_sub_options)LW_SUB_OPTIONS_INIT;
+    int rc = lw__options_read(to, sizeof *to, from, "lw_sub_options");
+    if (rc) return rc;
+    if (to->flags) return lw__fail(-EINVAL, "lw_sub_options.flags: 0x%x is no flag", to->flags);
+    if ((unsigned)to->from > LW_FROM_POSITION) return lw__fail(-EINVAL, "lw_sub_options.from is %d", (int)to->from);
+    if (to->name && (rc = lw__name_check(to->name, "subscriber"))) return rc;
+    if (to->name) snprintf(sub->name, sizeof sub->name, "%s", to->name);
+    sub->shape = to->shape;
+    return lw__shape_keep(sub->topic.name, &sub->shape, sub->schema);
+}
+
+static int open_sub(struct lw_sub *sub, struct lw_bus *bus, const char *topic, const struct lw_sub_options *options) {
+    struct lw_sub_options opt;
+    int rc = lw__topic_name(&sub->topic, bus, topic);
+    if (!rc) rc = read_options(sub, &opt, options);
+    if (rc) return rc;
+    while ((rc = open_once(sub, opt.from, opt.position)) == 1) {
+    }
+    if (rc) return rc;
+    if (lw__load(&sub->reader.slot->lost)) lw__sub_divert(sub); /* to be told first */
+    sub->begin = (struct lw__place){.pos = sub->reader.rx.head, .number = sub->reader.rx.number};
+    sub->handle.cut = cut;
+    lw__bus_attach(bus, &sub->handle);
+    return 0;
+}
+
+int lw_sub_open(struct lw_sub **out, struct lw_bus *bus, const char *topic, const struct lw_sub_options *options) {
+    *out = NULL;
+    struct lw_sub *sub = calloc(1, sizeof *sub);
+    if (!sub) return lw__fail(-ENOMEM, "topic %s: no memory", topic);
+    int rc = lw__bus_enter(bus, true);
+    if (!rc) {
+        rc = open_sub(sub, bus, topic, options);
+        lw__bus_leave(bus);
+    }
+    if (rc)
+        free(sub);
+    else
+        *out = sub;
+    return rc;
+}
+
+void lw_sub_close(struct lw_sub *sub) {
+    if (!sub || sub->closing) return;
+    struct lw_bus *bus = sub->topic.bus;
+    if (!sub->cut && lw__bus_enter(bus, true) == 0) {
+        if (!sub->gone) {
+            leave(sub);
+            lw__topic_detached(&sub->topic);
+        }
+        lw__topic_close(&sub->topic);
+        lw__bus_detach(bus, &sub->handle);
+        lw__bus_leave(bus);
+    }
+    sub->closing = true;
+    if (!sub->dispatching) free(sub);
+}
