@@ -24,7 +24,7 @@ static struct stat stat_of(const char *dir, const char *name) {
     return st;
 }
 
-/* ---- options ------------------------------------------------------------------------------------------------------ */
+/* ---- options ----------------------------------------------------------------------------------------------------- */
 
 static void a_new_bus_is_private(void **state) {
     struct lw_bus *bus;
@@ -105,7 +105,7 @@ static void options_of_other_sizes_are_read_safely(void **state) {
     assert_ok(lw_bus_open(&bus, &opt.known));
     lw_bus_close(bus);
     opt.known.size = 0;
-    assert_fails(lw_bus_open(&bus, &opt.known), -EINVAL, "LW_BUS_OPTIONS_INIT");
+    assert_fails(lw_bus_open(&bus, &opt.known), -EINVAL, "_INIT");
     opt.known = (struct lw_bus_options)LW_BUS_OPTIONS_INIT;
     opt.known.dir = *state;
     opt.known.flags = 0x80;
@@ -156,7 +156,7 @@ static void no_call_leaves_a_descriptor(void **state) {
     lw_bus_close(keep);
 }
 
-/* ---- observers ---------------------------------------------------------------------------------------------------- */
+/* ---- observers --------------------------------------------------------------------------------------------------- */
 
 static void an_observer_makes_nothing(void **state) {
     struct lw_bus *bus, *other;
@@ -203,7 +203,7 @@ static void an_observer_with_permission_to_read_only_may_look(void **state) {
     lw_bus_close(bus);
 }
 
-/* ---- users and groups --------------------------------------------------------------------------------------------- */
+/* ---- users and groups -------------------------------------------------------------------------------------------- */
 
 static void modes_that_let_others_write_are_refused(void **state) {
     struct lw_bus *bus;
@@ -416,7 +416,7 @@ static void the_default_directory_must_be_ones_own(void **state) {
     }
 }
 
-/* ---- what is short ------------------------------------------------------------------------------------------------ */
+/* ---- what is short ----------------------------------------------------------------------------------------------- */
 
 static int open_on_a_tiny_disk(void *dir) {
     struct lw_bus *bus;
@@ -429,8 +429,8 @@ static int open_on_a_tiny_disk(void *dir) {
         T_NEED(t_bus_open(&bus, dir, NULL, LW_BUS_OBSERVE) == LW_ENOBUS); /* no half of it */
     }
     T_NEED(!mount("none", dir, "tmpfs", MS_REMOUNT, "size=12k,mode=0700"));
-    T_NEED(t_bus_open(&bus, dir, "x", 0) == -ENOSPC); /* the bus, but not its node file */
-    T_NEED(strstr(lw_errtext(), "nodes/x"));
+    T_NEED(t_bus_open(&bus, dir, "x", 0) == 0); /* the bus, but no text in its node file: one must be able to tidy */
+    T_NEED(lw_bus_close(bus) == 0);
     T_NEED(!mount("none", dir, "tmpfs", MS_REMOUNT, "size=16k,mode=0700"));
     int rc = 0;
     for (int i = 0; !rc && i < 70; i++) { /* a larger table does not fit */

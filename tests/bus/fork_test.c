@@ -91,7 +91,7 @@ static void closing_with_open_handles_is_refused(void **state) {
     assert_int_equal(lw_bus_close(NULL), 0);
 }
 
-/* ---- threads ------------------------------------------------------------------------------------------------------ */
+/* ---- threads ----------------------------------------------------------------------------------------------------- */
 
 struct crowd {
     const char *dir;

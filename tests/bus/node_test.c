@@ -223,7 +223,7 @@ static void removed_node_files_do_not_kill_the_living(void **state) {
     lw_bus_close(a);
 }
 
-/* ---- many at once ------------------------------------------------------------------------------------------------- */
+/* ---- many at once ------------------------------------------------------------------------------------------------ */
 
 static int join_crowd(void *dir) {
     struct lw_bus *bus;
@@ -265,7 +265,7 @@ static void fifty_processes_make_a_new_bus_at_once(void **state) {
     lw_bus_close(bus);
 }
 
-/* ---- random starters, closers, cleaners and kills ----------------------------------------------------------------- */
+/* ---- random starters, closers, cleaners and kills ---------------------------------------------------------------- */
 
 enum { STARTERS = 3 };
 struct arena {

@@ -54,7 +54,7 @@ static void refused(const char *dir, int code, const char *part) {
     assert_null(bus);
 }
 
-/* ---- damage ------------------------------------------------------------------------------------------------------- */
+/* ---- damage ------------------------------------------------------------------------------------------------------ */
 
 static void a_truncated_file_is_refused_at_any_length(void **state) {
     const off_t sizes[] = {0, 1, 39, 40, 4095, 4096, 4097, 4096 + 64 * 128 - 1};
@@ -171,7 +171,7 @@ static void a_used_up_epoch_is_told(void **state) {
     lw_bus_close(bus);
 }
 
-/* ---- reboot ------------------------------------------------------------------------------------------------------- */
+/* ---- reboot ------------------------------------------------------------------------------------------------------ */
 
 static void after_a_reboot_every_epoch_moves_on(void **state) {
     struct lw_bus *bus;
@@ -205,7 +205,7 @@ static void a_kill_while_epochs_move_on_is_harmless(void **state) {
     lw_bus_close(bus);
 }
 
-/* ---- growth ------------------------------------------------------------------------------------------------------- */
+/* ---- growth ------------------------------------------------------------------------------------------------------ */
 
 static int count_nodes(const struct lw_node_info *node, void *count) {
     char want[16];
