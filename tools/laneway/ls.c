@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/* ls.c - `laneway ls`: lists the topics or the nodes of a bus. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tool.h"
+
+static bool long_form;
+
+static const struct option_row rows[] = {
+    {"long", 'l', parse_flag, &long_form, NULL, "show counts too"},
+    OPTION_END,
+};
+
+static const struct usage usage = {
+    .command = "ls",
+    .arguments = "[topics|nodes]",
+    .about = "Lists the topics of the bus, or its nodes. With --json one object a line.",
+    .rows = rows,
+    .least = 0,
+    .most = 1,
+};
+
+struct listing {
+    struct lw_bus *bus;
+    int result; /* exit code of the first topic that could not be read */
+};
+
+static void print_topic_json(const char *topic, const struct lw_topic_info *info) {
+    struct json json = json_stdout();
+    json_open(&json, NULL, '{');
+    json_topic(&json, topic, info);
+    json_close(&json, '}');
+    json_end(&json);
+}
+
+static void print_topic_long(const char *topic, const struct lw_topic_info *info) {
+    printf("%12" PRIu64 " %12" PRIu64 " %8u  %-16s %s\n", info->number, info->ring, info->readers,
+           *info->writer ? info->writer : "-", topic);
+}
+
+/* A topic that went away since it was listed is passed over; one that can't be read does not hide
+ * the others. */
+static int each_topic(const char *topic, void *user) {
+    struct listing *listing = user;
+    struct lw_topic_info info = LW_TOPIC_INFO_INIT;
+    if (!common.json && !long_form) {
+        puts(topic);
+        return 0;
+    }
+    int rc = lw_topic_stat(listing->bus, topic, &info);
+    if (rc == LW_ENOTOPIC) return 0;
+    if (rc) {
+        int result = fail_call(rc);
+        listing->result = listing->result ? listing->result : result;
+    } else if (common.json) {
+        print_topic_json(topic, &info);
+    } else {
+        print_topic_long(topic, &info);
+    }
+    return 0;
+}
+
+static int each_node(const struct lw_node_info *node, void *user) {
+    struct json json = json_stdout();
+    (void)user;
+    if (!common.json && !long_form) {
+        if (node->alive) puts(node->name);
+        return 0;
+    }
+    if (!common.json) {
+        printf("%6u %8u %8d  %-6s %s\n", node->id, node->epoch, node->pid, node->alive ? "alive" : "gone", node->name);
+        return 0;
+    }
+    json_open(&json, NULL, '{');
+    json_text(&json, "name", node->name);
+    json_number(&json, "id", node->id);
+    json_number(&json, "epoch", node->epoch);
+    json_bool(&json, "alive", node->alive);
+    json_number(&json, "pid", (uint64_t)node->pid);
+    json_close(&json, '}');
+    json_end(&json);
+    return 0;
+}
+
+static int list(struct lw_bus *bus, bool nodes) {
+    struct listing listing = {.bus = bus};
+    bool heading = long_form && !common.json;
+    if (heading && nodes)
+        printf("%6s %8s %8s  %-6s %s\n", "ID", "EPOCH", "PID", "STATE", "NAME");
+    else if (heading)
+        printf("%12s %12s %8s  %-16s %s\n", "MESSAGES", "RING", "READERS", "WRITER", "TOPIC");
+    int rc = nodes ? lw_bus_nodes(bus, each_node, NULL) : lw_topic_list(bus, each_topic, &listing);
+    return rc ? fail_call(rc) : listing.result;
+}
+
+int ls_main(int argc, char **argv) {
+    struct lw_bus *bus;
+    const char *what = argv[options_read(&usage, argc, argv)];
+    bool nodes = what && !strcmp(what, "nodes");
+    if (what && !nodes && strcmp(what, "topics")) options_refuse(&usage, "'%s' is neither topics nor nodes", what);
+    int result = bus_observe(&bus);
+    if (result) return result;
+    result = list(bus, nodes);
+    lw_bus_close(bus);
+    return result;
+}
