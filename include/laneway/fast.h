@@ -87,6 +87,9 @@ static inline void lw__cursor_store(struct lw__cursor *c, uint64_t pos, uint64_t
     uint64_t other = ~__atomic_load_n(&c->pos, __ATOMIC_RELAXED) & 1;
     /* Not before the store of `pos` that unselected it: release, which pairs with the acquire of it in
      * lw__cursor_load() */
+#ifdef LW_PLANT_NUMBER_AFTER_TAIL
+    __atomic_store_n(&c->pos, pos | other, __ATOMIC_RELEASE);
+#endif
     __atomic_store_n(&c->number[other], number, __ATOMIC_RELEASE);
     __atomic_store_n(&c->pos, pos | other, __ATOMIC_RELEASE);
 }
@@ -98,9 +101,15 @@ static inline void lw__tx_publish(struct lw__tx *tx, void *here, uint64_t end, u
     uint64_t number = tx->number + 1;
     tx->pos = end;
     tx->number = number;
+#ifndef LW_PLANT_NO_ZERO_AHEAD
     __atomic_store_n((uint64_t *)(void *)next, 0, __ATOMIC_RELAXED); /* the log ends here ... */
+#endif
+#ifndef LW_PLANT_COMMIT_RELAXED
     /* ... before this is seen. Pairs with the acquire in lw_sub_next() */
     __atomic_store_n((uint64_t *)here, header, __ATOMIC_RELEASE);
+#else
+    __atomic_store_n((uint64_t *)here, header, __ATOMIC_RELAXED);
+#endif
     lw__cursor_store(tail, end, number);
 }
 

@@ -196,15 +196,18 @@ LW_API void lw_sub_close(struct lw_sub *sub);
  * lw_sub_next() and lw_sub_release() are in laneway/fast.h:
  *
  *   int lw_sub_next(struct lw_sub *, struct lw_msg *, int64_t timeout);
- *       1 and the next message, in place. Many may be held at once. Else
- *       LW_EEMPTY    nothing within `timeout`
- *       LW_EGAP      messages were lost before the next one: told once, then it goes on; `msg` has the next one's
- * position and number, lw_stats.lost the count LW_ECORRUPT  the text says where; it stays there LW_ECLOSED   the topic
- * was removed, and all that was in it has been read LW_EMISMATCH the topic was still empty, and somebody gave it a
- * schema that is not the one asked for here LW_EFORKED, -EINTR (a signal handler ran while waiting, also with
- * SA_RESTART) int lw_sub_release(struct lw_sub *, const struct lw_msg *); Gives this message and all before it back;
- * they will not come again. `msg` as it was handed out, or a copy. LW_ESTATE if it was not handed out or is already
- * released.
+ *       1 and the next message, in place. Many may be held at once. Else:
+ *         LW_EEMPTY     nothing within `timeout`
+ *         LW_EGAP       messages were lost before the next one. Told once, then it goes on; `msg` has the next one's
+ *                       position and number, lw_stats.lost the count
+ *         LW_ECORRUPT   the text says where; it stays there
+ *         LW_ECLOSED    the topic was removed, and all that was in it has been read
+ *         LW_EMISMATCH  the topic was still empty, and somebody gave it a schema that was not asked for here
+ *         LW_EFORKED    the handle belongs to the parent process
+ *         -EINTR        a signal handler ran while waiting, also with SA_RESTART
+ *   int lw_sub_release(struct lw_sub *, const struct lw_msg *);
+ *       Gives this message and all before it back; they will not come again. `msg` as it was handed out, or a copy.
+ *       LW_ESTATE if it was not handed out or is already released.
  */
 
 /* Copies the next message to `buffer` of `room` bytes and releases it. LW_ESTATE while messages are held in place. 1,

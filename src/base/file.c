@@ -212,12 +212,29 @@ int lw__temp_make(const struct lw__dir *dir, const char *in, uint64_t size, char
     return lw__fail(rc, "%s/%s: %s", dir->path, temp, strerror(-rc));
 }
 
+/* So that the name, too, outlives a power cut. When it can't be synced the old name does, which is as good. */
+static void sync_folder(const struct lw__dir *dir, const char *path) {
+    char folder[LW__TEMP_MAX];
+    const char *slash = strrchr(path, '/');
+    snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) : 1, slash ? path : ".");
+    int fd = lw__file_open(dir, folder, O_RDONLY | O_DIRECTORY);
+    if (fd < 0) return;
+    fsync(fd);
+    close(fd);
+}
+
 /* The lock goes before the name is there: nobody must meet the finished file's byte 0 locked by its making. A cleaner
  * that comes just between removes the temporary name, and linking fails with ENOENT: the caller tries again. */
 int lw__temp_link(const struct lw__dir *dir, int fd, const char *temp, const char *path, bool replace) {
+    if (!dir->is_volatile && fsync(fd)) {
+        int e = errno;
+        lw__temp_drop(dir, temp);
+        return -e;
+    }
     lw__byte_unlock(fd, 0);
     int rc = replace ? renameat(dir->fd, temp, dir->fd, path) : linkat(dir->fd, temp, dir->fd, path, 0);
     rc = rc ? -errno : 0;
+    if (!rc && !dir->is_volatile) sync_folder(dir, path);
     lw__temp_drop(dir, temp);
     return rc;
 }

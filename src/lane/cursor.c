@@ -23,7 +23,14 @@ int lw__record_at(const struct lw__lane *lane, uint64_t pos, uint64_t *header, u
     *header = h;
     if (!h) return 0;
     uint64_t flags = h >> 48, len = (uint32_t)h;
+#ifdef LW_PLANT_LENGTH_NOT_BOUNDED
+    if (!(flags & LW__COMMITTED)) return LW_ECORRUPT;
+#else
     if (!(flags & LW__COMMITTED) || flags & ~LW__FLAGS || len > lane->record_max) return LW_ECORRUPT;
+#endif
+#ifdef LW_PLANT_LENGTH_READ_AGAIN
+    *header = lw__load(word), len = (uint32_t)*header;
+#endif
     *size = lw__record_size(len);
     return 1;
 }
@@ -31,6 +38,9 @@ int lw__record_at(const struct lw__lane *lane, uint64_t pos, uint64_t *header, u
 /* What was read at `pos` may be bytes of a later lap if horizon has passed it: horizon moves before they are written
  * (lw__writer_room). */
 static bool overtaken(const struct lw__lane *lane, uint64_t pos) {
+#ifdef LW_PLANT_LOOK_WITHOUT_HORIZON
+    return false;
+#endif
     lw__fence_acquire();
     return lw__load(&lane->ctl->horizon) > pos;
 }
@@ -61,7 +71,7 @@ int lw__lane_tail(const struct lw__lane *lane, struct lw__place *place) {
     *place = (struct lw__place){0, 0};
     for (int tries = 0; tries < 1000 && again; tries++) {
         if (!lw__cursor_load(&lane->ctl->tail, place)) return LW_ECORRUPT;
-        if (place->pos < lane->id->start || place->pos >> 63) return LW_ECORRUPT;
+        if (place->pos < lane->id->start || place->pos >= LW__POSITION_END) return LW_ECORRUPT;
         rc = walk_to_end(lane, place, &again);
     }
     return rc;

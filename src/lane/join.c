@@ -47,7 +47,9 @@ static int join_now(struct lw__reader *r, struct lw__place *place) {
 static int walk(const struct lw__lane *lane, struct lw__place *place, uint64_t position) {
     uint64_t header, size, first = place->pos;
     while (place->pos < position) {
+#ifndef LW_PLANT_WALK_WITHOUT_END
         if (place->pos - first > lane->ring) return LW_ECORRUPT;
+#endif
         int rc = lw__record_at(lane, place->pos, &header, &size);
         if (rc <= 0) return rc ? rc : LW_EPOSITION;
         place->pos += size;
@@ -61,6 +63,9 @@ static int join_at(struct lw__reader *r, struct lw__place *place, uint64_t posit
         if (position % 8 || position >> 63) return LW_EPOSITION;
         if (!lw__lane_mark_before(r->lane, position, place)) return LW_EPOSITION; /* before the oldest */
     } while (!hold(r, place));
+#ifdef LW_PLANT_POSITION_NOT_PROVED
+    place->pos = position;
+#endif
     int rc = walk(r->lane, place, position);
     if (!rc) lw__cursor_store(&r->slot->cursor, place->pos, place->number);
     return rc;
@@ -117,6 +122,9 @@ int lw__reader_seek(struct lw__reader *r, enum lw_from from, uint64_t position, 
     if (!lw__cursor_load(&r->slot->cursor, &own)) return LW_ECORRUPT;
     if (from == LW_FROM_NOW || (from == LW_FROM_POSITION && position >= own.pos))
         return seek_ahead(r, own, from, position);
+#ifdef LW_PLANT_SEEK_WITHOUT_SCOUT
+    return lw__reader_join(r, from, position);
+#endif
     int rc = lw__reader_take(&scout, r->lane, (r->owner & ~UINT64_C(15)) | LW__SLOT_PASSING, owners);
     if (rc) return rc;
     rc = lw__reader_join(&scout, from, position);

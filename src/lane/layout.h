@@ -46,6 +46,8 @@ enum {
 #define LW__RING_MIN UINT64_C(4096)
 #define LW__RING_MAX (UINT64_C(64) << 30)
 #define LW__RECORD_MAX (UINT64_C(1) << 30)
+/* No log comes this far; a tail that says so is damage. What is left to 2^63 keeps every position a positive number. */
+#define LW__POSITION_END (UINT64_C(7) << 60)
 
 /* Page 0, bytes 0-255. Written once, by the creator, before the file has its name; read by all. */
 struct lw__lane_id {

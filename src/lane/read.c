@@ -11,7 +11,7 @@ int lw__reader_next(struct lw__reader *r, struct lw_msg *msg) {
     uint64_t header, size;
     int rc = lw__record_at(r->lane, r->rx.pos, &header, &size);
     if (rc <= 0) return rc ? rc : LW_EEMPTY;
-    *msg = (struct lw_msg){.data = r->rx.ring + (r->rx.pos & r->rx.mask) + 8,
+    *msg = (struct lw_msg){.data = r->lane->data + (r->rx.pos & r->lane->mask) + 8,
                            .len = (uint32_t)header,
                            .position = r->rx.pos,
                            .next = r->rx.pos + size,
@@ -19,5 +19,8 @@ int lw__reader_next(struct lw__reader *r, struct lw_msg *msg) {
                            .type = (uint16_t)(header >> 32),
                            .flags = (uint16_t)(header >> 48 & LW_MSG_MORE)};
     r->rx.pos += size;
+#ifdef LW_PLANT_RELEASE_BEFORE_READ
+    lw__cursor_store(r->rx.cursor, r->rx.pos, r->rx.number);
+#endif
     return 1;
 }

@@ -28,8 +28,16 @@
 /* Each head is loaded once. A slot that nobody owns does not count, whatever is in it. */
 static void look_at(struct lw__writer *w, uint32_t i, uint64_t *lowest) {
     const struct lw__slot *slot = &w->lane->slots[i];
+#ifdef LW_PLANT_PLACE_LOADED_RELAXED
+    uint64_t head = lw__load(&slot->cursor.pos);
+#else
     uint64_t head = lw__load_acquire(&slot->cursor.pos); /* pairs with lw__cursor_store of its reader */
+#endif
+#ifdef LW_PLANT_FREE_SLOT_HOLDS
+    if (head >= *lowest) return;
+#else
     if (head >= *lowest || lw__load_acquire(&slot->owner) == 0) return;
+#endif
     *lowest = head;
     w->slowest = i;
 }
@@ -39,7 +47,9 @@ static uint64_t lowest_head(struct lw__writer *w, bool and_back) {
     uint64_t used = lw__load(&w->lane->ctl->slots_used), lowest = LW__NOWHERE;
     uint32_t count = used < w->lane->slots_max ? (uint32_t)used : w->lane->slots_max;
     for (uint32_t i = 0; i < count; i++) look_at(w, i, &lowest);
+#ifndef LW_PLANT_LOOK_ONE_WAY
     for (uint32_t i = count; and_back && i--;) look_at(w, i, &lowest);
+#endif
     return lowest & ~UINT64_C(7);
 }
 
@@ -52,16 +62,31 @@ static bool still_full(const struct lw__writer *w, uint64_t need) {
 int lw__writer_room(struct lw__writer *w, uint64_t end) {
     struct lw__lane *lane = w->lane;
     uint64_t over = end + 8;
+#ifdef LW_PLANT_LIMIT_WITHOUT_8
+    over = end;
+#endif
     if (over <= w->limit) return 0;
     if (lw__load(&lane->ctl->lock) != w->owner) return LW_ECLOSED; /* a node file removed by hand: an heir writes now */
     uint64_t start = lane->id->start, need = over > start + lane->ring ? over - lane->ring : start;
+#ifndef LW_PLANT_HORIZON_BEFORE_LOOK
     if (still_full(w, need) || lowest_head(w, false) < need) return LW_EFULL;
+#endif
 
     uint64_t segment = UINT64_C(1) << lane->segment_shift;
     uint64_t target = (need + segment - 1) & ~(segment - 1), horizon = lw__load(&lane->ctl->horizon);
+#ifdef LW_PLANT_HORIZON_NOT_ROUNDED
+    target = need;
+#endif
+#ifdef LW_PLANT_ROOM_WITHOUT_SECOND_LOOK
+    uint64_t first = lowest_head(w, true);
+#endif
     if (target > horizon) lw__store(&lane->ctl->horizon, horizon = target);
     lw__fence_full(); /* pairs with the fence of lw__reader_join */
+#ifdef LW_PLANT_ROOM_WITHOUT_SECOND_LOOK
+    uint64_t lowest = first;
+#else
     uint64_t lowest = lowest_head(w, true);
+#endif
     w->limit = (lowest < horizon ? lowest : horizon) + lane->ring;
     return over <= w->limit ? 0 : LW_EFULL;
 }

@@ -17,7 +17,14 @@ static void set_nowhere(struct lw__slot *slot) {
 
 bool lw__slot_free(struct lw__slot *slot, uint64_t seen, uint64_t me) {
     /* Passing while it is ours: should we die here, the next sweep finishes. */
+#ifdef LW_PLANT_FREE_WITHOUT_CAS
+    lw__store_release(&slot->owner, (me & ~UINT64_C(15)) | LW__SLOT_PASSING);
+#else
     if (!lw__cas(&slot->owner, seen, (me & ~UINT64_C(15)) | LW__SLOT_PASSING)) return false;
+#endif
+#ifdef LW_PLANT_FREE_BEFORE_NOWHERE
+    lw__store_release(&slot->owner, 0);
+#endif
     set_nowhere(slot);
     lw__store_release(&slot->owner, 0);
     return true;
@@ -28,6 +35,9 @@ unsigned lw__lane_sweep(struct lw__lane *lane, uint64_t me, const struct lw__own
     uint64_t used = lw__load(&lane->ctl->slots_used);
     for (uint32_t i = 0; i < used && i < lane->slots_max; i++) {
         uint64_t seen = lw__load_acquire(&lane->slots[i].owner);
+#ifdef LW_PLANT_SWEEP_THE_NAMED
+        if (seen && owners->gone(owners->context, seen)) freed += lw__slot_free(&lane->slots[i], seen, me);
+#endif
         if (!seen || lw__slot_kind(seen) == LW__SLOT_DURABLE || !owners->gone(owners->context, seen)) continue;
         freed += lw__slot_free(&lane->slots[i], seen, me);
     }
@@ -56,8 +66,13 @@ static bool take_free(struct lw__reader *r, struct lw__lane *lane, uint64_t owne
     for (uint32_t i = 0; i < lane->slots_max; i++) {
         struct lw__slot *slot = &lane->slots[i];
         if (lw__load(&slot->owner)) continue;
+#ifndef LW_PLANT_COUNT_AFTER_TAKING
         raise_slots_used(lane, i + 1); /* first: a slot that was taken and not counted would never be swept */
+#endif
         if (!lw__cas(&slot->owner, 0, owner)) continue;
+#ifdef LW_PLANT_COUNT_AFTER_TAKING
+        raise_slots_used(lane, i + 1);
+#endif
         set_nowhere(slot); /* it is, unless a bit flipped in a file */
         lw__store(&slot->lost, 0);
         lw__store(&slot->ticket, ticket_for_one());
@@ -97,7 +112,12 @@ int lw__slot_inherit(struct lw__reader *r, struct lw__lane *lane, struct lw__slo
                      const struct lw__owners *owners, uint64_t *holder) {
     uint64_t seen = lw__load_acquire(&slot->owner);
     *holder = seen;
+#ifdef LW_PLANT_INHERIT_WITHOUT_CAS
+    if (!owners->gone(owners->context, seen)) return LW_EHELD;
+    lw__store_release(&slot->owner, owner);
+#else
     if (!owners->gone(owners->context, seen) || !lw__cas(&slot->owner, seen, owner)) return LW_EHELD;
+#endif
     lw__store(&slot->ticket, ticket_for_one());
     lw__reader_bind(r, lane, slot, owner);
     return 0;
@@ -106,6 +126,9 @@ int lw__slot_inherit(struct lw__reader *r, struct lw__lane *lane, struct lw__slo
 /* The name first, then the word that makes it count: a death between leaves a dead reader without a name, which is
  * swept. */
 void lw__slot_make_durable(struct lw__reader *r, const char *name) {
+#ifdef LW_PLANT_DURABLE_BEFORE_NAME
+    lw__store_release(&r->slot->owner, (r->owner & ~UINT64_C(15)) | LW__SLOT_DURABLE);
+#endif
     memset(r->slot->name, 0, sizeof r->slot->name);
     snprintf(r->slot->name, sizeof r->slot->name, "%s", name);
     r->owner = (r->owner & ~UINT64_C(15)) | LW__SLOT_DURABLE;

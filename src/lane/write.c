@@ -27,11 +27,17 @@ static void settle(struct lw__writer *w) {
     uint64_t segment = w->tx.pos >> lane->segment_shift;
     if (segment != w->marked) {
         struct lw__mark *mark = &lane->ctl->marks[segment % LW__MARKS];
+#ifdef LW_PLANT_MARK_BEFORE_NUMBER
+        lw__store_release(&mark->pos, w->tx.pos);
+#endif
         lw__store_release(&mark->number, w->tx.number); /* after horizon: see struct lw__mark */
         lw__store_release(&mark->pos, w->tx.pos);
         w->marked = segment;
     }
     uint64_t boundary = (segment + 1) << lane->segment_shift;
+#ifdef LW_PLANT_INLINE_OVER_MARKS
+    boundary = w->limit;
+#endif
     w->tx.edge = w->slow_only ? 0 : w->limit < boundary ? w->limit : boundary;
 }
 
@@ -45,6 +51,10 @@ static int take_lock(struct lw__writer *w, const struct lw__owners *owners) {
             w->holder = holder;
             return LW_EWRITER;
         }
+#ifdef LW_PLANT_LOCK_WITHOUT_CAS
+        lw__store_release(lock, w->owner);
+        return 0;
+#endif
         if (lw__cas(lock, holder, w->owner)) return 0;
     }
 }
@@ -53,12 +63,18 @@ static int take_lock(struct lw__writer *w, const struct lw__owners *owners) {
 static int recover(struct lw__writer *w) {
     struct lw__lane *lane = w->lane;
     struct lw__place tail;
+#ifdef LW_PLANT_RESUME_WITHOUT_WALK
+    int rc = lw__cursor_load(&lane->ctl->tail, &tail) ? 0 : LW_ECORRUPT;
+#else
     int rc = lw__lane_tail(lane, &tail);
+#endif
     w->holder = tail.pos;
     if (rc) return rc;
     uint64_t header, size;
+#ifndef LW_PLANT_RESUME_WITHOUT_WALK
     if (lw__record_at(lane, tail.pos, &header, &size) != 0)
         return LW_ECORRUPT; /* more than a batch behind: not by a death */
+#endif
     w->tx.pos = tail.pos;
     w->tx.number = tail.number;
     lw__cursor_store(&lane->ctl->tail, tail.pos, tail.number);
@@ -93,7 +109,9 @@ void lw__writer_leave(struct lw__writer *w) {
 
 int lw__writer_reserve(struct lw__writer *w, void **data, uint64_t len) {
     if (w->tx.held) return LW_ESTATE;
+#ifndef LW_PLANT_SIZE_NOT_CHECKED
     if (len > w->lane->record_max) return LW_ETOOBIG;
+#endif
     uint64_t at = w->staged ? w->fill : w->tx.pos, end = at + lw__record_size(len);
     if (end + 8 - w->tx.pos > w->lane->ring / 2) return LW_ETOOBIG; /* of a batch: it would not fit as a whole */
     int rc = lw__writer_room(w, end);
@@ -117,6 +135,9 @@ static uint64_t held_at(const struct lw__writer *w) {
 int lw__writer_stage(struct lw__writer *w, uint16_t type, uint64_t len) {
     if (len >= w->tx.held) return LW_ESTATE;
     uint64_t at = held_at(w), header = lw__header(len, type, LW__COMMITTED | LW__MORE);
+#ifdef LW_PLANT_BATCH_FIRST_HEADER_FIRST
+    lw__store(header_at(w, at), header);
+#endif
     if (w->staged++ == 0)
         w->first = header;
     else
@@ -170,6 +191,11 @@ int64_t lw__writer_send(struct lw__writer *w, uint16_t type, const void *data, u
         if (!w->tx.held) settle(w);
         return rc;
     }
+#ifdef LW_PLANT_COMMIT_BEFORE_COPY
+    int64_t pos = lw__writer_commit(w, type, len);
+    if (len) memcpy(place, data, len);
+    return pos;
+#endif
     if (len) memcpy(place, data, len);
     return lw__writer_commit(w, type, len);
 }

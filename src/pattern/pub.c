@@ -38,7 +38,8 @@ static void cut(struct lw__handle *handle) {
 static int refuse_second(struct lw_pub *pub) {
     char node[LW_NAME_MAX + 1];
     int pid = lw__owner_who(pub->topic.bus, pub->writer.holder, node);
-    return lw__fail(LW_EWRITER, "topic %s: node %s (pid %d) publishes it already; a topic has one publisher",
+    return lw__fail(LW_EWRITER,
+                    "topic %s: node %s (pid %d) publishes it already; a topic has one publisher: end that one first",
                     pub->topic.name, node, pid);
 }
 
@@ -72,6 +73,7 @@ static int open_once(struct lw_pub *pub, const struct lw_shape *shape) {
         return 0;
     }
     if (!taken) lw__writer_leave(&pub->writer);
+    if (!rc) lw__topic_detached(&pub->topic);
     if (!rc && taken == LW_EWRITER) refuse_second(pub);
     lw__topic_close(&pub->topic);
     return rc ? rc : taken;
@@ -169,36 +171,42 @@ static void advice(char *text, size_t size, const struct lw_pub *pub, const char
 
 const char *lw_pub_explain(struct lw_pub *pub) {
     struct lw__place place;
-    char node[LW_NAME_MAX + 1], name[LW_NAME_MAX + 1], what[320];
+    char node[LW_NAME_MAX + 1], name[LW_NAME_MAX + 1], who[LW_NAME_MAX + 48], what[320];
     if (pub->cut) return lw__fail(LW_EFORKED, "%s", lw_strerror(LW_EFORKED)), lw_errtext();
     const struct lw__slot *slot = slowest(pub);
     uint64_t owner = lw__load_acquire(&slot->owner);
     bool durable = lw__slot_kind(owner) == LW__SLOT_DURABLE;
-    if (!owner || !lw__cursor_load(&slot->cursor, &place) || place.pos > pub->writer.tx.pos)
+    if (!owner || !lw__cursor_load(&slot->cursor, &place) || place.pos >= pub->writer.tx.pos)
         return lw__fail(LW_EFULL, "topic %s: there is room again, or nobody reads", pub->topic.name), lw_errtext();
     bool alive = !lw__owner_gone(pub->topic.bus, owner);
     int pid = lw__owner_who(pub->topic.bus, owner, node);
     snprintf(name, sizeof name, "%.*s", LW_NAME_MAX, durable ? slot->name : "without a name");
     advice(what, sizeof what, pub, name, durable, alive);
-    lw__fail(LW_EFULL, "topic %s is full: subscriber %s (%s%s%s, pid %d) is %llu messages, %llu bytes behind; %s",
-             pub->topic.name, name, alive ? "alive" : "not alive", *node ? ", node " : "", node, pid,
-             (unsigned long long)(pub->writer.tx.number - place.number),
+    if (alive)
+        snprintf(who, sizeof who, "alive, node %s, pid %d", node, pid);
+    else
+        snprintf(who, sizeof who, "%s%s", *node ? "dead, was node " : "away", node);
+    lw__fail(LW_EFULL, "topic %s is full: subscriber %s (%s) is %llu messages, %llu bytes behind; %s", pub->topic.name,
+             name, who, (unsigned long long)(pub->writer.tx.number - place.number),
              (unsigned long long)(pub->writer.tx.pos - place.pos), what);
     return lw_errtext();
 }
 
 /* ---- waiting for room -------------------------------------------------------------------------------------------- */
 
+/* Who only tries, and again and again, gets the code alone. */
 static int stop_waiting(struct lw_pub *pub, const struct lw__wait *wait, int code) {
     pub->refused++;
-    if (code == LW_EFULL && wait->timeout != 0) lw_pub_explain(pub);
-    return code;
+    if (wait->timeout == 0) return code;
+    if (code == LW_EFULL) return lw_pub_explain(pub), code;
+    return lw__fail(code, "topic %s: nobody subscribes; `laneway sub %s` does", pub->topic.name, pub->topic.name);
 }
 
 /* After a refusal: 0 try again, or what to return. */
 static int wait_turn(struct lw_pub *pub, struct lw__wait *wait, int code) {
     if (wait->turns == 0 && wait->timeout != 0) pub->waits++;
     if (wait->timeout == 0 || lw__wait_slept(wait)) free_the_dead(pub);
+    if (lw__wait_slept(wait)) lw__topic_napped(&pub->topic);
     int rc = lw__wait_turn(wait);
     return rc > 0 ? stop_waiting(pub, wait, code) : rc;
 }
@@ -207,7 +215,10 @@ static int wait_turn(struct lw_pub *pub, struct lw__wait *wait, int code) {
 static int check(struct lw_pub *pub) {
     if (pub->cut) return LW_EFORKED;
     int moved = lw__topic_moved(&pub->topic); /* while we publish it can only have been removed */
-    if (moved) return moved > 0 ? LW_ECLOSED : moved;
+    if (moved < 0) return moved;
+    if (moved)
+        return lw__fail(LW_ECLOSED, "topic %s was removed; close the publisher and open a new one to make it again",
+                        pub->topic.name);
     return pub->flags & LW_PUB_NEED_SUB && !has_subscriber(pub) ? LW_ENOSUB : 0;
 }
 
@@ -215,12 +226,23 @@ static bool is_refusal(int64_t rc) {
     return rc == LW_EFULL || rc == LW_ENOSUB;
 }
 
+/* The result of a call that is over. */
+static int64_t result(const struct lw_pub *pub, int64_t rc) {
+    if (rc == LW_ETOOBIG)
+        lw__fail(
+            LW_ETOOBIG,
+            "topic %s: too big for its ring of %llu bytes: a message has at most %llu, a batch with its headers at "
+            "most half the ring; make the topic with a larger one (--ring)",
+            pub->topic.name, (unsigned long long)pub->topic.lane.ring, (unsigned long long)pub->topic.lane.record_max);
+    return rc;
+}
+
 int64_t lw__pub_send_slow(struct lw_pub *pub, uint16_t type, const void *data, size_t len, int64_t timeout) {
     struct lw__wait wait = lw__wait_for(timeout);
     for (;;) {
         int64_t rc = check(pub);
         if (!rc) rc = lw__writer_send(&pub->writer, type, data, len);
-        if (!is_refusal(rc)) return rc;
+        if (!is_refusal(rc)) return result(pub, rc);
         int stop = wait_turn(pub, &wait, (int)rc);
         if (stop) return stop;
     }
@@ -231,7 +253,7 @@ int lw__pub_reserve_slow(struct lw_pub *pub, void **data, size_t len, int64_t ti
     for (;;) {
         int rc = check(pub);
         if (!rc) rc = lw__writer_reserve(&pub->writer, data, len);
-        if (!is_refusal(rc)) return rc;
+        if (!is_refusal(rc)) return (int)result(pub, rc);
         if ((rc = wait_turn(pub, &wait, rc))) return rc;
     }
 }
@@ -241,7 +263,7 @@ int64_t lw_pub_send_batch(struct lw_pub *pub, const struct lw_item *items, size_
     for (;;) {
         int64_t rc = check(pub);
         if (!rc) rc = lw__writer_send_batch(&pub->writer, items, count);
-        if (!is_refusal(rc)) return rc;
+        if (!is_refusal(rc)) return result(pub, rc);
         int stop = wait_turn(pub, &wait, (int)rc);
         if (stop) return stop;
     }

@@ -6,6 +6,7 @@
  * file with `superseded` set, which the next holder of the lock clears; after it, the new file is there, complete.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -69,9 +70,11 @@ int lw__shape_fits(const struct lw__topic *t, const struct lw_shape *want) {
             t->name, have->slots, want->slots, t->name);
     bool other_name = want->schema && strcmp(want->schema, have->schema) != 0;
     if (other_name || (want->schema_hash && want->schema_hash != have->schema_hash))
-        return lw__fail(LW_EMISMATCH, "topic %s: schema is \"%s\" hash %016llx, you have \"%s\" hash %016llx", t->name,
-                        have->schema, (unsigned long long)have->schema_hash, want->schema ? want->schema : have->schema,
-                        (unsigned long long)want->schema_hash);
+        return lw__fail(
+            LW_EMISMATCH,
+            "topic %s: schema is \"%s\" hash %016llx, you have \"%s\" hash %016llx; use one, or `laneway rm %s`",
+            t->name, have->schema, (unsigned long long)have->schema_hash, want->schema ? want->schema : have->schema,
+            (unsigned long long)want->schema_hash, t->name);
     return 0;
 }
 
@@ -90,6 +93,15 @@ static int make_folders(const struct lw__topic *t) {
     return 0;
 }
 
+void lw__topic_tidy(const struct lw__topic *t) {
+    char path[sizeof t->path];
+    snprintf(path, sizeof path, "%s", t->path);
+    for (char *slash = strrchr(path, '/'); slash; slash = strrchr(path, '/')) {
+        *slash = 0;
+        if (!strchr(path, '/') || unlinkat(t->bus->dir.fd, path, AT_REMOVEDIR)) break;
+    }
+}
+
 /* A finished file under a temporary name; `fd` out. */
 static int make_temp(struct lw__topic *t, const struct lw__lane_shape *shape, char *temp) {
     char in[sizeof t->path];
@@ -105,10 +117,11 @@ static int make_temp(struct lw__topic *t, const struct lw__lane_shape *shape, ch
 
 int lw__topic_make(struct lw__topic *t, const struct lw__lane_shape *shape) {
     char temp[LW__TEMP_MAX];
-    int rc = make_folders(t);
-    if (rc) return rc;
-    int fd = make_temp(t, shape, temp);
-    if (fd < 0) return fd;
+    int rc = make_folders(t), fd = rc ? rc : make_temp(t, shape, temp);
+    if (fd < 0) {
+        lw__topic_tidy(t);
+        return fd;
+    }
     rc = lw__temp_link(&t->bus->dir, fd, temp, t->path, false);
     close(fd);
     return rc && rc != -EEXIST && rc != -ENOENT ? lw__file_explain(&t->bus->dir, t->path, rc) : rc;
@@ -127,17 +140,31 @@ static void carry(struct lw__lane *fresh, uint32_t i, const struct lw__slot *fro
     fresh->ctl->slots_used = i + 1;
 }
 
-/* Reshaping keeps who has a place and is alive or durable. One that is still looking for its place finds `superseded`,
- * and joins the new file by itself. */
-static void carry_users(struct lw__topic *t, struct lw__lane *fresh) {
+/* Reshaping keeps who has a place and is alive or durable: returns its owner word, else 0. One that is still looking
+ * for its place finds `superseded`, and joins the new file by itself. */
+static uint64_t user_of(const struct lw__topic *t, uint32_t i) {
+    const struct lw__slot *slot = &t->lane.slots[i];
+    uint64_t owner = lw__load_acquire(&slot->owner), place = lw__load_acquire(&slot->cursor.pos);
+    unsigned kind = lw__slot_kind(owner);
+    bool durable = kind == LW__SLOT_DURABLE, reliable = kind == LW__SLOT_RELIABLE;
+    return place != LW__NOWHERE && (durable || (reliable && !lw__owner_gone(t->bus, owner))) ? owner : 0;
+}
+
+static int check_slots(const struct lw__topic *t, uint32_t slots) {
+    uint32_t needed = 0;
+    for (uint32_t i = slots; i < t->lane.slots_max; i++)
+        if (user_of(t, i)) needed = i + 1;
+    if (!needed) return 0;
+    return lw__fail(LW_ESHAPE, "topic %s: %u slots asked for, but %u are in use", t->name, slots, needed);
+}
+
+/* Somebody may have come after the first look at the slots. */
+static int carry_users(struct lw__topic *t, struct lw__lane *fresh) {
     for (uint32_t i = 0; i < t->lane.slots_max && i < fresh->slots_max; i++) {
-        const struct lw__slot *slot = &t->lane.slots[i];
-        uint64_t owner = lw__load_acquire(&slot->owner), place = lw__load_acquire(&slot->cursor.pos);
-        unsigned kind = lw__slot_kind(owner);
-        bool durable = kind == LW__SLOT_DURABLE, reliable = kind == LW__SLOT_RELIABLE;
-        if (place != LW__NOWHERE && (durable || (reliable && !lw__owner_gone(t->bus, owner))))
-            carry(fresh, i, slot, owner, lw__load(&slot->lost));
+        uint64_t owner = user_of(t, i);
+        if (owner) carry(fresh, i, &t->lane.slots[i], owner, lw__load(&t->lane.slots[i].lost));
     }
+    return check_slots(t, fresh->slots_max);
 }
 
 /* How many messages a durable reader never saw, as far as the disk knows. When that is nonsense, "at least one". */
@@ -149,13 +176,21 @@ static uint64_t lost_by(const struct lw__slot *slot, uint64_t tail_number) {
 
 /* A new incarnation keeps the durable names, without owners, and their loss. Pages of any age: a name may be torn, or
  * there twice. */
-static void carry_names(struct lw__topic *t, struct lw__lane *fresh) {
+static int carry_names(struct lw__topic *t, struct lw__lane *fresh) {
     for (uint32_t i = 0; i < t->lane.slots_max && i < fresh->slots_max; i++) {
         const struct lw__slot *slot = &t->lane.slots[i];
         bool durable = lw__slot_kind(lw__load_acquire(&slot->owner)) == LW__SLOT_DURABLE;
         if (!durable || !lw__name_is_good(slot->name) || lw__slot_find(fresh, slot->name)) continue;
-        carry(fresh, i, slot, LW__SLOT_DURABLE, lost_by(slot, fresh->ctl->tail.number[0]));
+        carry(fresh, i, slot, LW__SLOT_DURABLE, lw__load(&slot->lost) + lost_by(slot, fresh->ctl->tail.number[0]));
     }
+    return 0;
+}
+
+/* Gives the new file the path. 1: try again. */
+static int link_over(struct lw__topic *t, int fd, const char *temp) {
+    int rc = lw__temp_link(&t->bus->dir, fd, temp, t->path, true);
+    if (rc == -ENOENT) return 1; /* a cleaner took the unlocked temporary file for a dead one's */
+    return rc ? lw__file_explain(&t->bus->dir, t->path, rc) : 0;
 }
 
 /* Under the lock. Stores `superseded`, copies the slots, renames. 1: try again. */
@@ -168,30 +203,14 @@ static int replace(struct lw__topic *t, const struct lw__lane_shape *shape, bool
     if (rc) goto drop;
     lw__store_release(&t->lane.state->superseded, 1);
     lw__fence_full(); /* pairs with the fence of lw__topic_attached */
-    if (reshape)
-        carry_users(t, &fresh);
-    else
-        carry_names(t, &fresh);
-    rc = lw__temp_link(&t->bus->dir, fd, temp, t->path, true);
-    if (rc) {
-        lw__store_release(&t->lane.state->superseded, 0);
-        if (rc == -ENOENT)
-            rc = 1; /* a cleaner took the unlocked temporary file for a dead one's: again */
-        else
-            lw__file_explain(&t->bus->dir, t->path, rc);
-    }
+    rc = reshape ? carry_users(t, &fresh) : carry_names(t, &fresh);
+    if (!rc) rc = link_over(t, fd, temp);
+    if (rc) lw__store_release(&t->lane.state->superseded, 0);
 drop:
     if (rc) lw__temp_drop(&t->bus->dir, temp);
     lw__lane_unmap(&fresh);
     close(fd);
     return rc;
-}
-
-static uint32_t slots_needed(const struct lw__topic *t) {
-    uint32_t last = 0;
-    for (uint32_t i = 0; i < t->lane.slots_max; i++)
-        if (lw__load_acquire(&t->lane.slots[i].owner)) last = i + 1;
-    return last;
 }
 
 /* Under the lock, as the old lane's writer, so that it stays empty. The lock word is kept when it worked: the old file
@@ -203,13 +222,9 @@ static int reshape_locked(struct lw__topic *t, const struct lw_shape *shape, str
     if (!want.schema && t->lane.id->schema[0]) want.schema = t->lane.id->schema;
     if (!want.schema_hash) want.schema_hash = t->lane.id->schema_hash;
     struct lw__lane_shape full;
-    struct lw__owners owners = lw__topic_owners(t->bus);
     int rc = lw__shape_full(t->name, &want, &full);
+    if (!rc) rc = check_slots(t, want.slots);
     if (rc) return rc;
-    lw__lane_sweep(&t->lane, t->bus->owner, &owners);
-    if (slots_needed(t) > want.slots)
-        return lw__fail(LW_ESHAPE, "topic %s: %u slots asked for, but %u are in use", t->name, want.slots,
-                        slots_needed(t));
     full.start = lw__round_up(t->lane.id->start, full.ring);
     full.number = writer->tx.number;
     return replace(t, &full, true);

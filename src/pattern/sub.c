@@ -53,6 +53,7 @@ static int wait_turn(struct lw_sub *sub, struct lw__wait *wait) {
     if (moved) return moved == 1 ? lw__sub_follow(sub) : moved;
     if (wait->turns == 0 && wait->timeout != 0) sub->waits++;
     int rc = lw__wait_turn(wait);
+    if (lw__wait_slept(wait)) lw__topic_napped(&sub->topic);
     if (rc <= 0) return rc;
     sub->refused += wait->timeout != 0;
     sub->reader.rx.looks = LOOKS;
@@ -79,6 +80,7 @@ int lw_sub_recv(struct lw_sub *sub, void *buffer, size_t room, struct lw_msg *ms
     if (!sub->cut && !sub->gone && sub->reader.rx.pos != sub->reader.rx.head)
         return LW_ESTATE; /* it would release what is held in place */
     int rc = lw_sub_next(sub, &next, timeout);
+    if (rc == LW_EGAP && msg) *msg = next;
     if (rc != 1) return rc;
     bool fits = next.len <= room;
     if (fits && next.len) memcpy(buffer, next.data, next.len);
@@ -98,11 +100,21 @@ void lw_sub_rewind(struct lw_sub *sub) {
     sub->reader.rx.number = place.number;
 }
 
+/* A topic that was given another shape while it was empty has its messages in the new file. */
+static int go_where_they_are(struct lw_sub *sub) {
+    struct lw__place tail;
+    const struct lw__lane *lane = &sub->topic.lane;
+    if (lw__topic_moved(&sub->topic) != 1 || lw__lane_tail(lane, &tail) || tail.pos != lane->id->start) return 0;
+    return lw__sub_follow(sub);
+}
+
 int lw_sub_seek(struct lw_sub *sub, enum lw_from from, uint64_t position) {
     if (sub->cut) return LW_EFORKED;
     if (sub->gone) return sub->gone;
     if ((unsigned)from > LW_FROM_POSITION) return lw__fail(-EINVAL, "lw_sub_seek: from is %d", (int)from);
-    int rc = lw__bus_enter(sub->topic.bus, true);
+    int rc = go_where_they_are(sub);
+    if (rc) return rc;
+    rc = lw__bus_enter(sub->topic.bus, true);
     if (rc) return rc;
     struct lw__owners owners = lw__topic_owners(sub->topic.bus);
     lw_sub_rewind(sub);
@@ -161,7 +173,7 @@ int lw_sub_stats(const struct lw_sub *sub, struct lw_stats *stats) {
     struct lw__place place = {0, 0};
     if (sub->cut) return LW_EFORKED;
     if (!sub->gone && !lw__cursor_load(&sub->reader.slot->cursor, &place)) return LW_ECORRUPT;
-    if (sub->gone) place = sub->begin;
+    if (sub->gone) place = sub->end;
     struct lw_stats now = {.messages = place.number - sub->begin.number,
                            .bytes = place.pos - sub->begin.pos,
                            .position = sub->reader.rx.pos,

@@ -13,6 +13,7 @@ struct lw_sub {
     struct lw_shape shape;      /* as asked for; its schema is `schema` */
     char schema[LW_NAME_MAX + 1];
     struct lw__place begin;
+    struct lw__place end; /* what was released when it was gone */
     bool cut;         /* a forked child's copy */
     bool told;        /* of a loss: the next call may forget it */
     bool dispatching; /* a handler is running ... */

@@ -58,8 +58,66 @@ int lw__sub_no_slot(struct lw_sub *sub) {
 static int refuse_second(struct lw_sub *sub, uint64_t holder) {
     char node[LW_NAME_MAX + 1];
     int pid = lw__owner_who(sub->topic.bus, holder, node);
-    return lw__fail(LW_EHELD, "topic %s: subscriber %s is open in node %s (pid %d)", sub->topic.name, sub->name, node,
-                    pid);
+    return lw__fail(LW_EHELD,
+                    "topic %s: subscriber %s is open in node %s (pid %d); end that first, or take another name",
+                    sub->topic.name, sub->name, node, pid);
+}
+
+/* ---- another file at the path ------------------------------------------------------------------------------------ */
+
+/* Our slot in the new file: whoever made it copied ours to the same index if it saw us with a place. */
+static struct lw__slot *carried_slot(const struct lw__lane *lane, const struct lw__reader *r) {
+    if (r->index >= lane->slots_max) return NULL;
+    struct lw__slot *slot = &lane->slots[r->index];
+    bool ours = lw__load_acquire(&slot->owner) == r->owner && lw__load(&slot->ticket) == r->ticket;
+    return ours ? slot : NULL;
+}
+
+static int removed(const struct lw_sub *sub) {
+    return lw__fail(LW_ECLOSED, "topic %s was removed; close the subscriber and open a new one for what comes after",
+                    sub->topic.name);
+}
+
+/* Opens the file at the path. 0 with our slot in it; LW_ECLOSED: there is none, or it is of somebody who did not know
+ * us; another error: it may work later. */
+static int open_successor(const struct lw_sub *sub, struct lw__topic *fresh, struct lw__slot **slot) {
+    *fresh = sub->topic;
+    fresh->fd = -1;
+    fresh->lane = (struct lw__lane){.base = NULL};
+    int rc = lw__topic_open_existing(fresh, LW__READ);
+    if (rc) return rc == LW_ENOTOPIC ? removed(sub) : rc;
+    *slot = carried_slot(&fresh->lane, &sub->reader);
+    if (*slot) return 0;
+    lw__topic_close(fresh);
+    return removed(sub);
+}
+
+/* Our slot in the old file is given back already. That lane was empty, so nothing of it is held. */
+static void go_to(struct lw_sub *sub, const struct lw__topic *fresh, struct lw__slot *slot) {
+    uint64_t owner = sub->reader.owner;
+    lw__topic_close(&sub->topic);
+    sub->topic = *fresh;
+    lw__reader_bind(&sub->reader, &sub->topic.lane, slot, owner);
+}
+
+/* Asks the path first: who waits for the lock may wait long. */
+static bool is_replaced(struct lw__topic *t) {
+    return lw__file_same(&t->bus->dir, t->path, t->fd) == 0 || lw__topic_attached(t) == 1;
+}
+
+/* Gives our slot back: here, and in each later file that it was copied to before. Ends in the last of them. */
+static void leave(struct lw_sub *sub) {
+    struct lw__topic fresh;
+    struct lw__slot *slot;
+    for (;;) {
+        lw__reader_leave(&sub->reader);
+        lw__fence_full(); /* pairs with the fence of whoever stores `superseded` */
+        if (!lw__load_acquire(&sub->topic.lane.state->superseded) || !is_replaced(&sub->topic)) return;
+        close(sub->topic.fd); /* its place is for the next one's, should descriptors have run out */
+        sub->topic.fd = -1;
+        if (open_successor(sub, &fresh, &slot)) return;
+        go_to(sub, &fresh, slot);
+    }
 }
 
 /* ---- joining ----------------------------------------------------------------------------------------------------- */
@@ -70,6 +128,7 @@ static int join(struct lw_sub *sub, const struct lw__owners *owners, enum lw_fro
     if (rc) return lw__sub_no_slot(sub);
     rc = lw__reader_join(&sub->reader, from, position);
     if (!rc) return 0;
+    leave(sub); /* it may have had a place for a moment, and was copied then */
     if (rc == LW_EPOSITION)
         lw__fail(
             rc,
@@ -77,22 +136,21 @@ static int join(struct lw_sub *sub, const struct lw__owners *owners, enum lw_fro
             sub->topic.name, (unsigned long long)position, sub->topic.name);
     else
         lw__sub_corrupt(sub);
-    lw__reader_leave(&sub->reader);
     return rc;
 }
 
 static int resume(struct lw_sub *sub) {
-    if (lw__reader_resume(&sub->reader) == 0) return 0;
-    lw__sub_corrupt(sub);
-    lw__reader_leave(&sub->reader);
-    return LW_ECORRUPT;
+    return lw__reader_resume(&sub->reader) ? lw__sub_corrupt(sub) : 0;
 }
 
 static int inherit(struct lw_sub *sub, struct lw__slot *slot, const struct lw__owners *owners) {
     uint64_t holder;
     int rc = lw__slot_inherit(&sub->reader, &sub->topic.lane, slot, sub->topic.bus->owner | LW__SLOT_DURABLE, owners,
                               &holder);
-    return rc ? refuse_second(sub, holder) : resume(sub);
+    if (rc) return refuse_second(sub, holder);
+    rc = resume(sub);
+    if (rc) leave(sub);
+    return rc;
 }
 
 /* A name that exists goes on where it was; else a new place is made and then named. Under the lane's lock: never twice.
@@ -114,73 +172,46 @@ static int join_any(struct lw_sub *sub, enum lw_from from, uint64_t position) {
     return rc;
 }
 
-/* ---- another file at the path ------------------------------------------------------------------------------------ */
+/* ---- following ---------------------------------------------------------------------------------------------------- */
 
-/* Our slot in the new file: whoever made it copied ours to the same index if it saw us with a place. */
-static struct lw__slot *carried_slot(const struct lw__lane *lane, const struct lw__reader *r) {
-    if (r->index >= lane->slots_max) return NULL;
-    struct lw__slot *slot = &lane->slots[r->index];
-    bool ours = lw__load_acquire(&slot->owner) == r->owner && lw__load(&slot->ticket) == r->ticket;
-    return ours ? slot : NULL;
-}
-
-/* Opens the file at the path. 0 with our slot in it; LW_ECLOSED: there is none, or it is of somebody who did not know
- * us; another error: it may work later. */
-static int open_successor(const struct lw_sub *sub, struct lw__topic *fresh, struct lw__slot **slot) {
-    *fresh = sub->topic;
-    fresh->fd = -1;
-    fresh->lane = (struct lw__lane){.base = NULL};
-    int rc = lw__topic_open_existing(fresh, LW__READ);
-    if (rc) return rc == LW_ENOTOPIC ? LW_ECLOSED : rc;
-    *slot = carried_slot(&fresh->lane, &sub->reader);
-    if (*slot) return 0;
-    lw__topic_close(fresh);
-    return LW_ECLOSED;
-}
-
-/* The old lane was empty, so nothing of it is held. */
 static int move_over(struct lw_sub *sub) {
     struct lw__topic fresh;
     struct lw__slot *slot;
     int rc = open_successor(sub, &fresh, &slot);
     if (rc) return rc;
-    uint64_t owner = sub->reader.owner;
     lw__reader_leave(&sub->reader);
-    lw__topic_close(&sub->topic);
-    sub->topic = fresh;
-    lw__reader_bind(&sub->reader, &sub->topic.lane, slot, owner);
+    go_to(sub, &fresh, slot);
     return resume(sub);
 }
 
+static bool for_good(int rc) {
+    return rc == LW_ECLOSED || rc == LW_ECORRUPT || rc == LW_EVERSION || rc == LW_ESHAPE || rc == LW_EMISMATCH;
+}
+
 /* The slot is given back, the mapping stays: the user may still hold messages. */
-static int retire(struct lw_sub *sub, int why) {
+static void retire(struct lw_sub *sub, int why) {
+    leave(sub);
     sub->gone = why;
     sub->reader.rx.head = sub->reader.rx.pos; /* every release is refused */
     lw__sub_divert(sub);
-    return why;
-}
-
-static bool for_good(int rc) {
-    return rc == LW_ECLOSED || rc == LW_ECORRUPT || rc == LW_EVERSION;
 }
 
 static int follow(struct lw_sub *sub) {
     int rc = move_over(sub);
-    while (!rc && (rc = lw__topic_moved(&sub->topic)) == 1) rc = move_over(sub);
-    if (rc == LW_ECORRUPT) return retire(sub, rc); /* its slot is given back already */
-    if (!rc) rc = lw__shape_fits(&sub->topic, &sub->shape);
-    if (!rc) return 0;
-    if (!for_good(rc) && rc != LW_ESHAPE && rc != LW_EMISMATCH) return rc;
-    lw__reader_leave(&sub->reader);
-    return retire(sub, rc);
+    while (!rc && lw__topic_moved(&sub->topic) == 1) rc = move_over(sub);
+    return rc ? rc : lw__shape_fits(&sub->topic, &sub->shape);
 }
 
 int lw__sub_follow(struct lw_sub *sub) {
     int rc = lw__bus_enter(sub->topic.bus, true);
     if (rc) return rc;
     struct lw__place before = {.pos = sub->reader.rx.head, .number = sub->reader.rx.number};
+    if (!lw__cursor_load(&sub->reader.slot->cursor, &sub->end)) sub->end = sub->begin;
     rc = follow(sub);
-    if (!rc) lw__sub_shift(sub, before);
+    if (for_good(rc))
+        retire(sub, rc);
+    else
+        lw__sub_shift(sub, before);
     lw__bus_leave(sub->topic.bus);
     return rc;
 }
@@ -188,23 +219,6 @@ int lw__sub_follow(struct lw_sub *sub) {
 void lw__sub_shift(struct lw_sub *sub, struct lw__place before) {
     sub->begin.pos += sub->reader.rx.head - before.pos;
     sub->begin.number += sub->reader.rx.number - before.number;
-}
-
-/* Given back in the old file; was it copied to a new one before? */
-static void leave_successor(struct lw_sub *sub) {
-    struct lw__topic fresh;
-    struct lw__slot *slot;
-    struct lw__reader copy;
-    if (lw__topic_attached(&sub->topic) != 1 || open_successor(sub, &fresh, &slot)) return;
-    lw__reader_bind(&copy, &fresh.lane, slot, sub->reader.owner);
-    lw__reader_leave(&copy);
-    lw__topic_close(&fresh);
-}
-
-static void leave(struct lw_sub *sub) {
-    lw__reader_leave(&sub->reader);
-    lw__fence_full(); /* pairs with the fence of whoever stores `superseded` */
-    if (lw__load_acquire(&sub->topic.lane.state->superseded)) leave_successor(sub);
 }
 
 /* ---- opening ----------------------------------------------------------------------------------------------------- */
@@ -270,10 +284,8 @@ void lw_sub_close(struct lw_sub *sub) {
     if (!sub || sub->closing) return;
     struct lw_bus *bus = sub->topic.bus;
     if (!sub->cut && lw__bus_enter(bus, true) == 0) {
-        if (!sub->gone) {
-            leave(sub);
-            lw__topic_detached(&sub->topic);
-        }
+        if (!sub->gone) leave(sub);
+        lw__topic_detached(&sub->topic);
         lw__topic_close(&sub->topic);
         lw__bus_detach(bus, &sub->handle);
         lw__bus_leave(bus);

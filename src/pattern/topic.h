@@ -21,6 +21,7 @@ enum { LW__TOPIC_MAX = 200 }; /* bytes of a topic's name, all levels */
 struct lw__topic {
     struct lw_bus *bus;
     int fd;
+    unsigned naps; /* of lw__topic_napped() */
     struct lw__lane lane;
     char name[LW__TOPIC_MAX + 1];
     char path[LW__TOPIC_MAX + 16]; /* below the bus: topics/NAME/.lane */
@@ -51,6 +52,10 @@ int lw__topic_attached(struct lw__topic *topic);
  * without text. */
 int lw__topic_moved(struct lw__topic *topic);
 
+/* While attached, after each sleep of somebody who waits: looks now and then whether the file was removed by hand, which
+ * nobody tells, and sees to it that lw__topic_moved() does. */
+void lw__topic_napped(struct lw__topic *topic);
+
 /* After detaching: notes on a persistent bus that all is in order, if nobody else is attached. */
 void lw__topic_detached(struct lw__topic *topic);
 
@@ -75,6 +80,9 @@ int lw__shape_full(const char *topic, const struct lw_shape *shape, struct lw__l
 
 /* Makes the topic's file. -EEXIST without harm when somebody was faster. */
 int lw__topic_make(struct lw__topic *topic, const struct lw__lane_shape *shape);
+
+/* Removes the folders above the topic's file as far as they are empty. */
+void lw__topic_tidy(const struct lw__topic *topic);
 
 /* Replaces an empty lane by one of another shape; its subscribers move over. */
 int lw__topic_reshape(struct lw__topic *topic, const struct lw_shape *shape);

@@ -35,20 +35,28 @@ static int forget(struct lw__topic *t, const char *name) {
                     node, pid);
 }
 
+/* 1: another file is at the path by now; again. */
+static int forget_once(struct lw__topic *t, const char *name) {
+    int rc = lw__topic_open_existing(t, LW__READ);
+    if (rc) return rc;
+    rc = lw__topic_lock(t, "forgetting a subscriber");
+    if (!rc) {
+        rc = lw__file_same(&t->bus->dir, t->path, t->fd) == 0 ? 1 : forget(t, name);
+        lw__topic_unlock(t);
+    }
+    lw__topic_close(t);
+    return rc;
+}
+
 int lw_topic_forget(struct lw_bus *bus, const char *topic, const char *name) {
     struct lw__topic t;
     int rc = lw__bus_enter(bus, true);
     if (rc) return rc;
     rc = lw__topic_name(&t, bus, topic);
     if (!rc) rc = lw__name_check(name, "subscriber");
-    if (!rc) rc = lw__topic_open_existing(&t, LW__READ);
     if (!rc) {
-        rc = lw__topic_lock(&t, "forgetting a subscriber");
-        if (!rc) {
-            rc = forget(&t, name);
-            lw__topic_unlock(&t);
+        while ((rc = forget_once(&t, name)) == 1) {
         }
-        lw__topic_close(&t);
     }
     lw__bus_leave(bus);
     return rc;
@@ -71,23 +79,19 @@ static int anybody_lives(struct lw__topic *t) {
     return rc;
 }
 
-/* The file, then the folders above it as far as they are empty. */
 static int unlink_lane(struct lw__topic *t) {
-    char path[sizeof t->path];
     if (unlinkat(t->bus->dir.fd, t->path, 0) && errno != ENOENT) return lw__file_explain(&t->bus->dir, t->path, -errno);
-    snprintf(path, sizeof path, "%s", t->path);
-    for (char *slash = strrchr(path, '/'); slash; slash = strrchr(path, '/')) {
-        *slash = 0;
-        if (!strchr(path, '/') || unlinkat(t->bus->dir.fd, path, AT_REMOVEDIR)) break;
-    }
+    lw__topic_tidy(t);
     return 0;
 }
 
+/* 1: another file is at the path by now, or none. */
 static int remove_locked(struct lw__topic *t, bool force) {
-    if (lw__file_same(&t->bus->dir, t->path, t->fd) != 1) return 0; /* somebody was faster */
+    int rc = lw__file_same(&t->bus->dir, t->path, t->fd);
+    if (rc != 1) return rc < 0 ? lw__file_explain(&t->bus->dir, t->path, rc) : 1;
     lw__store_release(&t->lane.state->superseded, 1);
     lw__fence_full(); /* pairs with the fence of lw__topic_attached */
-    int rc = force ? 0 : anybody_lives(t);
+    rc = force ? 0 : anybody_lives(t);
     if (!rc) rc = unlink_lane(t);
     if (rc) lw__store_release(&t->lane.state->superseded, 0);
     return rc;
@@ -110,27 +114,31 @@ static int remove_damaged(struct lw__topic *t, int why, bool force) {
     return rc;
 }
 
+static int remove_once(struct lw__topic *t, bool force) {
+    int rc = lw__topic_open_existing(t, LW__READ);
+    if (rc == LW_ECORRUPT || rc == LW_EVERSION) return remove_damaged(t, rc, force);
+    if (rc) return rc;
+    rc = lw__topic_lock(t, "removing it");
+    if (!rc) {
+        rc = remove_locked(t, force);
+        lw__topic_unlock(t);
+    }
+    lw__topic_close(t);
+    return rc;
+}
+
 int lw_topic_remove(struct lw_bus *bus, const char *topic, unsigned flags) {
     struct lw__topic t;
-    bool force = flags & LW_REMOVE_FORCE;
+    bool again = false;
     if (flags & ~(unsigned)LW_REMOVE_FORCE) return lw__fail(-EINVAL, "lw_topic_remove: 0x%x is no flag", flags);
     int rc = lw__bus_enter(bus, true);
     if (rc) return rc;
     rc = lw__topic_name(&t, bus, topic);
-    if (rc) goto leave;
-    rc = lw__topic_open_existing(&t, LW__READ);
-    if (rc == LW_ECORRUPT || rc == LW_EVERSION) {
-        rc = remove_damaged(&t, rc, force);
-        goto leave;
-    }
-    if (rc) goto leave;
-    rc = lw__topic_lock(&t, "removing it");
     if (!rc) {
-        rc = remove_locked(&t, force);
-        lw__topic_unlock(&t);
+        for (; (rc = remove_once(&t, flags & LW_REMOVE_FORCE)) == 1; again = true) {
+        }
+        if (rc == LW_ENOTOPIC && again) rc = 0; /* somebody was faster */
     }
-    lw__topic_close(&t);
-leave:
     lw__bus_leave(bus);
     return rc;
 }

@@ -37,7 +37,7 @@ int lw__topic_name(struct lw__topic *t, struct lw_bus *bus, const char *name) {
     if (strlen(name) > LW__TOPIC_MAX)
         return lw__fail(LW_ENAME, "topic name of %zu bytes: at most %d", strlen(name), LW__TOPIC_MAX);
     int rc = check_levels(name);
-    if (rc) return rc;
+    if (rc) return lw__fail(rc, "topic \"%s\": %s", name, lw_errtext());
     snprintf(t->name, sizeof t->name, "%s", name);
     snprintf(t->path, sizeof t->path, "topics/%s/.lane", name);
     return 0;
@@ -67,8 +67,10 @@ static int open_file(struct lw__topic *t, enum lw__access access) {
     if (t->fd < 0) return lw__file_explain(&t->bus->dir, t->path, t->fd);
     snprintf(where, sizeof where, "%s/%s", t->bus->dir.path, t->path);
     int rc = lw__lane_map(&t->lane, t->fd, access, where);
-    if (rc) lw__topic_close(t);
-    return rc;
+    if (!rc) return 0;
+    lw__topic_close(t);
+    if (rc != LW_ECORRUPT && rc != LW_EVERSION) return rc;
+    return lw__fail(rc, "topic %s: %s; `laneway rm %s --force` gives up what is in it", t->name, lw_errtext(), t->name);
 }
 
 static bool other_boot(const struct lw__topic *t) {
@@ -77,7 +79,9 @@ static bool other_boot(const struct lw__topic *t) {
 
 int lw__topic_open_existing(struct lw__topic *t, enum lw__access access) {
     int rc = open_file(t, access);
-    if (rc == -ENOENT) return lw__fail(LW_ENOTOPIC, "no topic %s on bus %s", t->name, t->bus->dir.path);
+    if (rc == -ENOENT)
+        return lw__fail(LW_ENOTOPIC, "no topic %s on bus %s; `laneway ls` lists what there is", t->name,
+                        t->bus->dir.path);
     return rc;
 }
 
@@ -152,6 +156,12 @@ int lw__topic_moved(struct lw__topic *t) {
         lw__topic_unlock(t);
     }
     return 0;
+}
+
+void lw__topic_napped(struct lw__topic *t) {
+    const unsigned often = 256;
+    if (++t->naps % often || lw__file_same(&t->bus->dir, t->path, t->fd) != 0) return;
+    lw__store_release(&t->lane.state->superseded, 1);
 }
 
 static bool anybody_attached(struct lw__topic *t) {

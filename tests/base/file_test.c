@@ -34,7 +34,7 @@ static bool nothing_unfinished(const struct lw__dir *dir) {
     return system(command) == 0;
 }
 
-/* ---- directories -------------------------------------------------------------------------------------------------- */
+/* ---- directories ------------------------------------------------------------------------------------------------- */
 
 static void a_directory_tells_the_modes_of_what_is_made_in_it(void **state) {
     struct lw__dir dir = made(state);
@@ -167,7 +167,7 @@ static void makers_of_one_directory_all_succeed(void **state) {
     lw__dir_close(&dir);
 }
 
-/* ---- files -------------------------------------------------------------------------------------------------------- */
+/* ---- files ------------------------------------------------------------------------------------------------------- */
 
 static void no_path_leads_out_of_the_directory(void **state) {
     struct lw__dir dir = made(state);
@@ -232,7 +232,7 @@ static void a_replaced_or_removed_file_is_not_the_same(void **state) {
     lw__dir_close(&dir);
 }
 
-/* ---- whole creation ----------------------------------------------------------------------------------------------- */
+/* ---- whole creation ---------------------------------------------------------------------------------------------- */
 
 static void a_file_comes_whole_and_once(void **state) {
     struct lw__dir dir = made(state);
@@ -291,7 +291,7 @@ static void a_temporary_name_is_known(void **state) {
     assert_false(lw__temp_is(""));
 }
 
-/* ---- byte locks --------------------------------------------------------------------------------------------------- */
+/* ---- byte locks -------------------------------------------------------------------------------------------------- */
 
 static void a_lock_belongs_to_the_open_file(void **state) {
     struct lw__dir dir = made(state);

@@ -41,7 +41,7 @@ enum { T_PATH = 256 };
 void t_dir_make(char dir[T_PATH]);
 void t_dir_remove(const char *dir);
 
-/* ---- checks ------------------------------------------------------------------------------------------------------- */
+/* ---- checks ------------------------------------------------------------------------------------------------------ */
 
 /* 0 or more; else it fails with lw_errtext(). */
 #define assert_ok(call) t_assert_ok((call), #call, __FILE__, __LINE__)
@@ -70,7 +70,7 @@ void t_need_failed(const char *what, const char *file, int line) __attribute__((
 int64_t t_now(void); /* ns, monotonic */
 void t_sleep(int64_t ns);
 
-/* ---- child processes ---------------------------------------------------------------------------------------------- */
+/* ---- child processes --------------------------------------------------------------------------------------------- */
 
 struct t_child {
     pid_t pid; /* 0: gone and waited for */
@@ -100,7 +100,7 @@ void t_kill_unreaped(struct t_child *child);
 void t_stop(struct t_child *child);
 void t_go_on(struct t_child *child);
 
-/* ---- buses and users ---------------------------------------------------------------------------------------------- */
+/* ---- buses and users --------------------------------------------------------------------------------------------- */
 
 /* Opens a bus in three arguments. `node` may be NULL. */
 int t_bus_open(struct lw_bus **bus, const char *dir, const char *node, unsigned flags);
@@ -112,7 +112,7 @@ void t_become(uid_t uid, gid_t gid);
 #define t_need_root() t_skip_unless_root(__func__)
 void t_skip_unless_root(const char *name);
 
-/* ---- small things ------------------------------------------------------------------------------------------------- */
+/* ---- small things ------------------------------------------------------------------------------------------------ */
 
 /* `n`, or a twentieth (at least 1) when LW_TEST_SHORT is set, as it is under sanitizers. */
 int64_t t_loops(int64_t n);
