@@ -14,10 +14,10 @@ struct lw_sub {
     char schema[LW_NAME_MAX + 1];
     struct lw__place begin;
     struct lw__place end; /* what was released when it was gone */
-    bool cut;         /* a forked child's copy */
-    bool told;        /* of a loss: the next call may forget it */
-    bool dispatching; /* a handler is running ... */
-    bool closing;     /* ... and closed us: free when it returns */
+    bool cut;             /* a forked child's copy */
+    bool told;            /* of a loss: the next call may forget it */
+    bool dispatching;     /* a handler is running ... */
+    bool closing;         /* ... and closed us: free when it returns */
     int gone; /* why nothing comes any more, LW_ECLOSED or a misfit; the slot is given back, the mapping is there */
     uint64_t waits;
     uint64_t refused;
