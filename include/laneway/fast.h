@@ -42,16 +42,18 @@ struct lw__cursor {
     uint64_t number[2];
 };
 
-/* First member of struct lw_pub: all that publishing needs. Private to the process. */
+/* First member of struct lw_pub: all that publishing needs. Private to the process. The order keeps apart what is stored
+ * together: two neighbours that are loaded one by one and stored as a pair cost a stall in every loop. */
 struct lw__tx {
+    uint64_t pos; /* the next record begins here */
     char *ring;
-    uint64_t mask;   /* ring size - 1 */
-    uint64_t pos;    /* the next record begins here */
-    uint64_t edge;   /* records that end 8 bytes before here need nobody's leave; 0 sends every call to the slow path */
-    uint64_t number; /* of the next record */
-    uint64_t held;   /* bytes reserved plus 1; 0: no reservation */
-    uint64_t edge_after;       /* `edge` to restore at commit; 0: the commit is the slow path's */
+    uint64_t edge;             /* records that end 8 bytes before here need nobody's leave; 0: all go the slow path */
+    uint64_t mask;             /* ring size - 1 */
+    uint64_t number;           /* of the next record */
     struct lw__cursor *cursor; /* the log's tail */
+    uint64_t held;             /* bytes reserved plus 1; 0: no reservation */
+    uint64_t room;             /* 0 */
+    uint64_t edge_after;       /* `edge` to restore at commit; 0: the commit is the slow path's */
 };
 
 /* First member of struct lw_sub: all that receiving needs. */
@@ -161,8 +163,8 @@ LW_INLINE int lw_sub_next(struct lw_sub *sub, struct lw_msg *msg, int64_t timeou
     rx->pos = pos + lw__record_size(len);
     msg->data = here + 8;
     msg->len = len;
-    msg->position = pos;
-    msg->next = rx->pos;
+    __atomic_store_n(&msg->position, pos, __ATOMIC_RELAXED); /* as words, not as a pair: see struct lw__tx */
+    __atomic_store_n(&msg->next, rx->pos, __ATOMIC_RELAXED);
     msg->number = rx->number++;
     msg->type = (uint16_t)(header >> 32);
     msg->flags = (uint16_t)(header >> 48 & LW_MSG_MORE);

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * bench/duo.h - a measurement between two processes, each on a core of its own.
+ *
+ * duo_run() forks two sides and waits for both. It holds the bus directory and clears everything
+ * away, also when a side dies or the user interrupts. The sides share one page: a barrier, the lines
+ * of the reference ping-pong, and what they report.
+ */
+#ifndef BENCH_DUO_H
+#define BENCH_DUO_H
+
+#include <stdint.h>
+
+#include "laneway/laneway.h"
+#include "report.h"
+
+#define DUO_LINE _Alignas(128) /* two cache lines: the next one is fetched with it */
+
+struct duo_page {
+    DUO_LINE uint64_t met[2 * 16]; /* [0] and [16]: how often each side came to the barrier */
+    DUO_LINE uint64_t ping;
+    DUO_LINE uint64_t pong;
+    DUO_LINE uint64_t begin_ns; /* of a round that ends on the other side */
+    uint64_t end_ns;
+    uint64_t go_on; /* one more round? side 0 decides */
+    struct bench_result result;
+    char failure[512];
+};
+
+struct duo {
+    struct duo_page *page;
+    int side; /* 0 or 1 */
+    uint64_t meetings;
+    const struct bench_options *options;
+    struct lw_bus *bus; /* each side has its own handle */
+    char prefix[32];    /* of topic names, so that a shared bus serves */
+};
+
+/* Runs `side` in two processes. Returns 0, or the exit code after saying what failed. `result` is
+ * what side 0 left in the page. */
+int duo_run(void (*side)(struct duo *duo), const struct bench_options *options, struct bench_result *result);
+
+/* Waits until the other side comes here too. */
+void duo_meet(struct duo *duo);
+
+/* Ends the run: the sentence is what the user sees. */
+__attribute__((noreturn, format(printf, 2, 3))) void duo_fail(struct duo *duo, const char *format, ...);
+
+/* Opens a topic of this run. */
+struct lw_pub *duo_publish(struct duo *duo, const char *topic);
+struct lw_sub *duo_subscribe(struct duo *duo, const char *topic);
+
+/* The reference: nanoseconds a round trip of two cache lines, mean of `trips`. Both sides call it;
+ * side 0 gets the figure. */
+double duo_pingpong(struct duo *duo, uint64_t trips);
+
+/* What is measured in turn. Both sides run each step; the figure of side 0, lower is better,
+ * counts. `also` may be NULL. */
+struct duo_steps {
+    double (*value)(struct duo *duo, void *user);
+    double (*reference)(struct duo *duo, void *user);
+    void (*also)(struct duo *duo, void *user);
+};
+
+/* Alternates the steps and leaves the best of each in the page's result. */
+void duo_alternate(struct duo *duo, const struct duo_steps *steps, void *user);
+
+/* For a step that begins on side 0 and ends on side 1: the time in between, on both sides. */
+void duo_begin(struct duo *duo);
+double duo_end(struct duo *duo);
+
+/* For spins that are not what is measured. */
+static inline void duo_relax(void) {
+#if defined __x86_64__
+    __builtin_ia32_pause();
+#elif defined __aarch64__
+    __asm__ volatile("isb" ::: "memory");
+#endif
+}
+
+/* Time stamps that cost little, and how long a tick is. */
+uint64_t duo_ticks(void);
+double duo_ns_per_tick(void);
+
+#endif

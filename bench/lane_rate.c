@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * bench/lane_rate.c - messages a second from one process to another, and what further subscribers cost the publisher.
+ *
+ * Side 0 publishes, side 1 reads. A round is from before the first send to after the last release. How both go about it
+ * is what was fastest when all of it was measured: a subscriber that finds nothing lets the publisher get ahead for a
+ * microsecond, so that the two are not always at the same cache line, and releases every 16th message; small messages
+ * go by send through a ring of 16 MiB, large ones are built in place in one of 4 MiB. Options change each of these.
+ *
+ * Further subscribers are handles in the reading process, which moves all of them to the end of the log each 1/64 of
+ * the ring, so that they are never the ones that hold the publisher back.
+ */
+#include <math.h>
+#include <stdlib.h>
+
+#include "duo.h"
+#include "lane.h"
+#include "payload.h"
+
+enum {
+    ROUND_BYTES = 64 << 20, /* of ring that a round fills, ... */
+    MOST = 4000000,         /* ... or so many messages, ... */
+    LEAST = 16,             /* ... and not fewer than this */
+    BURSTS = 8,             /* in a round of lane-readers */
+    TRIPS = 10000,          /* of the reference */
+    BACK_OFF = 64,
+    PATIENCE = 20000000 /* some 20 seconds of that: the other side is dead */
+};
+
+/* One topic, and this side's end of it. */
+struct stream {
+    struct lw_pub *pub;
+    struct lw_sub *sub;
+    struct lw_sub *further[BENCH_READERS_MOST];
+    uint64_t furthers;
+    uint64_t seq;     /* of the next message */
+    uint64_t move_at; /* position at which the further ones move next */
+    uint64_t count;   /* messages in a round */
+    char *buffer;
+};
+
+#define ALWAYS static inline __attribute__((always_inline))
+
+static const int64_t patience = LW_SEC(20); /* if the other side dies, the parent ends us before */
+
+/* ---- publishing --------------------------------------------------------------------------- */
+
+ALWAYS void put_copy(struct duo *duo, struct stream *stream, uint64_t seq, size_t size) {
+    payload_fill(stream->buffer, size, seq);
+    if (lw_pub_send(stream->pub, 1, stream->buffer, size, patience) < 0) duo_fail(duo, "send: %s", lw_errtext());
+}
+
+ALWAYS void put_in_place(struct duo *duo, struct stream *stream, uint64_t seq, size_t size) {
+    void *room;
+    if (lw_pub_reserve(stream->pub, &room, size, patience)) duo_fail(duo, "reserve: %s", lw_errtext());
+    payload_fill(room, size, seq);
+    lw_pub_commit(stream->pub, 1, size);
+}
+
+ALWAYS void put_all(struct duo *duo, struct stream *stream, size_t size) {
+    uint64_t seq = stream->seq, end = seq + stream->count;
+    if (duo->options->api == BENCH_RESERVE)
+        for (; seq < end; seq++) put_in_place(duo, stream, seq, size);
+    else
+        for (; seq < end; seq++) put_copy(duo, stream, seq, size);
+    stream->seq = end;
+}
+
+/* ---- reading ------------------------------------------------------------------------------ */
+
+/* Of no effect without further ones: move_at is out of reach then. */
+static void move_further(struct duo *duo, struct stream *stream, uint64_t position) {
+    for (uint64_t i = 0; i < stream->furthers; i++)
+        if (lw_sub_seek(stream->further[i], LW_FROM_NOW, 0)) duo_fail(duo, "seek: %s", lw_errtext());
+    if (stream->furthers) stream->move_at = position + duo->options->ring / 64;
+}
+
+/* Nothing there: comes back in a microsecond, some 64 of the processor's pauses. */
+ALWAYS int next_message(struct lw_sub *sub, struct lw_msg *msg) {
+    int got;
+    for (uint64_t looks = 0; (got = lw_sub_next(sub, msg, 0)) == LW_EEMPTY && looks < PATIENCE; looks++)
+        for (int i = 0; i < BACK_OFF; i++) duo_relax();
+    return got;
+}
+
+ALWAYS void get_all(struct duo *duo, struct stream *stream, size_t size) {
+    uint64_t every = duo->options->release, left = every;
+    struct lw_msg msg;
+    for (uint64_t seq = stream->seq, end = seq + stream->count; seq < end; seq++) {
+        int got = next_message(stream->sub, &msg);
+        if (got != 1) duo_fail(duo, "next: %s", lw_strerror(got));
+        if (msg.len != size || payload_differs(msg.data, size, seq))
+            duo_fail(duo, "message %llu came wrong", (unsigned long long)seq);
+        if (--left == 0 || seq + 1 == end) {
+            lw_sub_release(stream->sub, &msg);
+            left = every;
+        }
+        if (msg.position >= stream->move_at) move_further(duo, stream, msg.position);
+    }
+    stream->seq += stream->count;
+}
+
+/* ---- rounds ------------------------------------------------------------------------------- */
+
+ALWAYS void run_of(struct duo *duo, struct stream *stream, size_t size) {
+    if (duo->side == 0)
+        put_all(duo, stream, size);
+    else
+        get_all(duo, stream, size);
+}
+
+/* A size that the compiler knows, as it knows the size of a user's struct, makes the copies inline. */
+static void run(struct duo *duo, struct stream *stream) {
+    switch (duo->options->size) {
+    case 8:
+        run_of(duo, stream, 8);
+        break;
+    case 64:
+        run_of(duo, stream, 64);
+        break;
+    case 1024:
+        run_of(duo, stream, 1024);
+        break;
+    default:
+        run_of(duo, stream, duo->options->size);
+    }
+}
+
+static void open_stream(struct duo *duo, struct stream *stream, const char *topic, uint64_t furthers) {
+    size_t size = duo->options->size;
+    uint64_t count = ROUND_BYTES / (size + 8);
+    *stream = (struct stream){.furthers = furthers};
+    stream->count = count > MOST ? MOST : count < LEAST ? LEAST : count;
+    stream->buffer = aligned_alloc(64, (size + 64) & ~(size_t)63);
+    if (!stream->buffer) duo_fail(duo, "no memory");
+    if (duo->side == 0) {
+        stream->pub = duo_publish(duo, topic);
+    } else {
+        stream->sub = duo_subscribe(duo, topic);
+        for (uint64_t i = 0; i < furthers; i++) stream->further[i] = duo_subscribe(duo, topic);
+        if (!furthers) stream->move_at = UINT64_MAX;
+    }
+    duo_meet(duo);
+}
+
+static void close_stream(struct stream *stream) {
+    lw_pub_close(stream->pub);
+    lw_sub_close(stream->sub);
+    for (uint64_t i = 0; i < stream->furthers; i++) lw_sub_close(stream->further[i]);
+    free(stream->buffer);
+}
+
+/* What was fastest. */
+static void choose(const struct usage *usage, struct bench_options *options) {
+    bool large = options->size >= PAYLOAD_LARGE;
+    if (options->api == BENCH_BEST) options->api = large ? BENCH_RESERVE : BENCH_SEND;
+    bench_choose_ring(usage, options, large ? 4 << 20 : 16 << 20);
+    uint64_t most = options->ring / 4 / (options->size + 16);
+    if (options->release > most) options->release = most ? most : 1; /* a publisher must not wait for what is held */
+}
+
+/* ---- lane-rate ---------------------------------------------------------------------------- */
+
+static double rate_value(struct duo *duo, void *user) {
+    struct stream *stream = user;
+    duo_begin(duo);
+    run(duo, stream);
+    return duo_end(duo) / (double)stream->count;
+}
+
+static double rate_reference(struct duo *duo, void *user) {
+    (void)user;
+    return duo_pingpong(duo, TRIPS);
+}
+
+static void rate_side(struct duo *duo) {
+    const struct duo_steps steps = {rate_value, rate_reference, NULL};
+    struct stream stream;
+    open_stream(duo, &stream, "rate", duo->options->readers);
+    duo_alternate(duo, &steps, &stream);
+    close_stream(&stream);
+}
+
+int bench_lane_rate(int argc, char **argv) {
+    struct bench_options options = {.size = 8, .rounds = 60, .release = 16};
+    const struct option_row rows[] = {
+        BENCH_SIZE(options), BENCH_RING(options),    BENCH_ROUND_COUNT(options),
+        BENCH_API(options),  BENCH_RELEASE(options), BENCH_READERS(options),
+        OPTION_END,
+    };
+    const struct usage usage = {
+        .command = "bench lane-rate",
+        .arguments = "",
+        .about = "Measures messages a second from one process to another on two cores.\n"
+                 "The reference is a bare ping-pong of two cache lines; per_rtt is how many messages\n"
+                 "move in the time of one. Both are measured in turn; the best round of each counts.\n"
+                 "Runs on a bus of its own, unless --bus names one.",
+        .rows = rows,
+    };
+    struct bench_result result = {
+        .bench = "lane-rate", .unit = "msg/s", .ratio = NAN, .p50 = NAN, .p99 = NAN, .p999 = NAN, .samples = NAN};
+    bench_options_read(&usage, &options, argc, argv);
+    choose(&usage, &options);
+    int code = duo_run(rate_side, &options, &result);
+    if (code) return code;
+    result.per_rtt = result.reference / result.value;
+    result.value = 1e9 / result.value;
+    bench_report(&options, &result);
+    return EXIT_OK;
+}
+
+/* ---- lane-readers ------------------------------------------------------------------------- */
+
+struct pair {
+    struct stream alone, crowded;
+};
+
+/* The publisher's own time a message, without waiting for room: it sends bursts of half a ring, and the other side has
+ * caught up before each. */
+static double cost(struct duo *duo, struct stream *stream) {
+    int64_t spent = 0;
+    for (int i = 0; i < BURSTS; i++) {
+        duo_meet(duo);
+        int64_t begin = now_ns();
+        run(duo, stream);
+        spent += now_ns() - begin;
+        if (duo->side == 1) move_further(duo, stream, stream->move_at);
+    }
+    return (double)spent / (double)stream->count / BURSTS;
+}
+
+static double readers_value(struct duo *duo, void *user) {
+    return cost(duo, &((struct pair *)user)->crowded);
+}
+
+static double readers_reference(struct duo *duo, void *user) {
+    return cost(duo, &((struct pair *)user)->alone);
+}
+
+static void readers_side(struct duo *duo) {
+    const struct duo_steps steps = {readers_value, readers_reference, NULL};
+    struct pair pair;
+    open_stream(duo, &pair.alone, "alone", 0);
+    open_stream(duo, &pair.crowded, "crowded", duo->options->readers);
+    pair.alone.count = pair.crowded.count = duo->options->ring / 2 / (duo->options->size + 16);
+    duo_alternate(duo, &steps, &pair);
+    close_stream(&pair.alone);
+    close_stream(&pair.crowded);
+}
+
+int bench_lane_readers(int argc, char **argv) {
+    struct bench_options options = {.size = 8, .rounds = 60, .release = 16, .readers = 16};
+    const struct option_row rows[] = {
+        BENCH_SIZE(options), BENCH_RING(options),    BENCH_ROUND_COUNT(options),
+        BENCH_API(options),  BENCH_RELEASE(options), BENCH_READERS(options),
+        OPTION_END,
+    };
+    const struct usage usage = {
+        .command = "bench lane-readers",
+        .arguments = "",
+        .about = "Measures what a message costs the publisher, in ns, with further subscribers (16, unless\n"
+                 "--readers says otherwise). The reference is the same topic without them. Both are measured in\n"
+                 "turn; the best round of each counts. The further subscribers belong to the reading process,\n"
+                 "which moves them to the end each 1/64 of the ring.\n"
+                 "Runs on a bus of its own, unless --bus names one.",
+        .rows = rows,
+    };
+    struct bench_result result = {
+        .bench = "lane-readers", .unit = "ns", .per_rtt = NAN, .p50 = NAN, .p99 = NAN, .p999 = NAN, .samples = NAN};
+    bench_options_read(&usage, &options, argc, argv);
+    choose(&usage, &options);
+    int code = duo_run(readers_side, &options, &result);
+    if (code) return code;
+    result.ratio = result.value / result.reference;
+    bench_report(&options, &result);
+    return EXIT_OK;
+}

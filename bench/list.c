@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+/* bench/list.c - the table of benchmarks. A new one is a file beside this and a line here. */
+#include "bench.h"
+
+#include <stddef.h>
+
+#include "lane.h"
+
+const struct bench lw_benches[] = {
+    {"lane-rtt", bench_lane_rtt, "a message there and one back, against a bare cache-line ping-pong"},
+    {"lane-rate", bench_lane_rate, "messages a second from one process to another"},
+    {"lane-readers", bench_lane_readers, "what further subscribers add to the cost of a message"},
+    {NULL, NULL, NULL},
+};
