@@ -9,7 +9,7 @@ BUILD = gcc libc6-dev cmake ninja-build
 CLANG = clang libclang-rt-14-dev
 TESTS = $(BUILD) libcmocka-dev strace
 
-.PHONY: all help test quick demo bench bench-check san fuzz plants lint install clean
+.PHONY: all help test quick demo bench bench-check san fuzz planted lint install clean
 
 all: ## build the tool, build/laneway, and the libraries
 	@scripts/need $(BUILD)
@@ -47,9 +47,9 @@ fuzz: ## each fuzz target for SECONDS=60
 	@scripts/build fuzz
 	@scripts/fuzz build/fuzz $(SECONDS)
 
-plants: ## the tests notice each planted bug
+planted: ## each planted bug is caught by a test
 	@scripts/need $(TESTS)
-	@scripts/check-plants
+	@scripts/planted
 
 lint: ## clang-tidy, cppcheck, shellcheck, clang-format
 	@scripts/need $(TESTS) $(CLANG) clang-tidy clang-format cppcheck shellcheck

@@ -202,7 +202,8 @@ LW_API void lw_sub_close(struct lw_sub *sub);
  *                       position and number, lw_stats.lost the count
  *         LW_ECORRUPT   the text says where; it stays there
  *         LW_ECLOSED    the topic was removed, and all that was in it has been read
- *         LW_EMISMATCH  the topic was still empty, and somebody gave it a schema that was not asked for here
+ *         LW_EMISMATCH, LW_ESHAPE  the topic was still empty, and somebody gave it a schema, or a ring or slots, other
+ *                       than was asked for here
  *         LW_EFORKED    the handle belongs to the parent process
  *         -EINTR        a signal handler ran while waiting, also with SA_RESTART
  *   int lw_sub_release(struct lw_sub *, const struct lw_msg *);

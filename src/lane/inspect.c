@@ -84,6 +84,7 @@ static int check_records(const struct lw__lane *lane, struct lw__lane_check *che
     struct lw__place tail;
     if (lw__lane_tail(lane, &tail)) return bad_chain(check, tail.pos);
     if (lw__lane_oldest(lane, &w.at)) return bad(check, tail.pos, "no mark leads to a retained record");
+    if (w.at.pos > tail.pos) tail = w.at; /* a running publisher went round in between: nothing of then is left */
     w.end = check->to = tail.pos;
     check->from = w.at.pos;
     while (w.at.pos < w.end) {

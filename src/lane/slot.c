@@ -30,15 +30,25 @@ bool lw__slot_free(struct lw__slot *slot, uint64_t seen, uint64_t me) {
     return true;
 }
 
+/* One process may have hundreds of slots: whoever was found alive is not asked about again. */
+static bool is_gone(const struct lw__owners *owners, uint64_t owner, uint64_t *alive) {
+    uint64_t who = owner & ~UINT64_C(0xffff);
+    if (who == *alive) return false;
+    bool gone = owners->gone(owners->context, owner);
+    if (!gone) *alive = who;
+    return gone;
+}
+
 unsigned lw__lane_sweep(struct lw__lane *lane, uint64_t me, const struct lw__owners *owners) {
     unsigned freed = 0;
+    uint64_t alive = UINT64_MAX;
     uint64_t used = lw__load(&lane->ctl->slots_used);
     for (uint32_t i = 0; i < used && i < lane->slots_max; i++) {
         uint64_t seen = lw__load_acquire(&lane->slots[i].owner);
 #ifdef LW_PLANT_SWEEP_THE_NAMED
         if (seen && owners->gone(owners->context, seen)) freed += lw__slot_free(&lane->slots[i], seen, me);
 #endif
-        if (!seen || lw__slot_kind(seen) == LW__SLOT_DURABLE || !owners->gone(owners->context, seen)) continue;
+        if (!seen || lw__slot_kind(seen) == LW__SLOT_DURABLE || !is_gone(owners, seen, &alive)) continue;
         freed += lw__slot_free(&lane->slots[i], seen, me);
     }
     return freed;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * lane/file_test.c - the bytes of a new lane, and opening files that are not what they should be: each is refused by a
- * named error with the path in its text, or is the same lane as before. Nothing is repaired, resized or reset by opening
- * (pitfall 9), and no byte of a file leads to a crash (pitfall 8).
+ * named error with the path in its text, or is the same lane as before. Nothing is repaired, resized or reset by
+ * opening (pitfall 9), and no byte of a file leads to a crash (pitfall 8).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -107,7 +107,8 @@ static void every_field_has_its_golden_place(void **state) {
     close(fd);
 }
 
-/* Also where the tail, the horizon and each reader's place are: no two of them within 64 bytes, none over a line's edge. */
+/* Also where the tail, the horizon and each reader's place are: no two of them within 64 bytes, none over a line's
+ * edge. */
 static void pitfall_4_tail_and_heads_have_lines_of_their_own(void **state) {
     (void)state;
     const size_t at[] = {

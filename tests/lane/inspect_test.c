@@ -25,7 +25,7 @@ static void is_fine(const struct t_lane *t) {
     if (rc) fail_msg("at %llu: %s", (unsigned long long)check.bad, check.what);
 }
 
-/* ---- fine --------------------------------------------------------------------------------------------------------- */
+/* ---- fine -------------------------------------------------------------------------------------------------------- */
 
 static void what_is_there_is_counted(void **state) {
     (void)state;
@@ -75,7 +75,7 @@ static void fine_at_every_moment_of_many_laps(void **state) {
     t_lane_end(&t);
 }
 
-/* ---- while everybody runs ----------------------------------------------------------------------------------------- */
+/* ---- while everybody runs ---------------------------------------------------------------------------------------- */
 
 struct crowd {
     struct t_lane lane;
@@ -142,7 +142,7 @@ static void no_false_alarm_while_readers_come_and_go(void **state) {
     no_false_alarm_with_ring(65536, true);
 }
 
-/* ---- damages ------------------------------------------------------------------------------------------------------ */
+/* ---- damages ----------------------------------------------------------------------------------------------------- */
 
 enum { RING = 4096, RECORDS = 200 };
 

@@ -15,7 +15,7 @@ static int join(struct lw__lane *lane, struct lw__reader *r, enum lw_from from, 
     return rc;
 }
 
-/* ---- where one may join ------------------------------------------------------------------------------------------- */
+/* ---- where one may join ------------------------------------------------------------------------------------------ */
 
 static void an_empty_lane_is_joined_at_its_start(void **state) {
     (void)state;
@@ -99,7 +99,7 @@ static void the_oldest_is_most_of_the_ring(void **state) {
     t_lane_end(&t);
 }
 
-/* ---- seeking ------------------------------------------------------------------------------------------------------ */
+/* ---- seeking ----------------------------------------------------------------------------------------------------- */
 
 static void seeking_goes_anywhere_that_is_retained(void **state) {
     (void)state;
@@ -166,7 +166,7 @@ static void seeking_back_needs_a_slot_and_stays_without_one(void **state) {
     t_lane_end(&t);
 }
 
-/* ---- going on at a place that can't be ---------------------------------------------------------------------------- */
+/* ---- going on at a place that can't be --------------------------------------------------------------------------- */
 
 static void a_damaged_place_is_not_gone_on_with(void **state) {
     (void)state;
@@ -197,7 +197,7 @@ static void a_damaged_place_is_not_gone_on_with(void **state) {
     t_lane_end(&t);
 }
 
-/* ---- while a writer runs at full speed ---------------------------------------------------------------------------- */
+/* ---- while a writer runs at full speed --------------------------------------------------------------------------- */
 
 struct race {
     struct t_lane lane;

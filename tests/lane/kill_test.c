@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * lane/kill_test.c - SIGKILL for real, at random moments, thousands of times. A book outside of the lane, in memory that
- * outlives everybody, says what was accepted and what was released; whoever comes next must find nothing lost, nothing
- * out of order, and nothing again whose release had returned (pitfalls 14, 15, 17 and 23).
+ * lane/kill_test.c - SIGKILL for real, at random moments, thousands of times. A book outside of the lane, in memory
+ * that outlives everybody, says what was accepted and what was released; whoever comes next must find nothing lost,
+ * nothing out of order, and nothing again whose release had returned (pitfalls 14, 15, 17 and 23).
  */
 #include <inttypes.h>
 #include <signal.h>
@@ -63,7 +63,7 @@ static bool begun(void) {
     return __atomic_load_n(&x.book->began, __ATOMIC_RELAXED) != x.began;
 }
 
-/* ---- what they do ------------------------------------------------------------------------------------------------- */
+/* ---- what they do ------------------------------------------------------------------------------------------------ */
 
 static int64_t write_something(struct lw__writer *w) {
     uint64_t lens[T_BATCH_MAX], kind = t_random() % 8, len = t_random() % 100;
@@ -147,7 +147,7 @@ static int visitor(void *arg) {
     }
 }
 
-/* ---- who is killed ------------------------------------------------------------------------------------------------ */
+/* ---- who is killed ----------------------------------------------------------------------------------------------- */
 
 /* Until it is at its work, and then for a random moment. */
 static void let_it_work(struct t_child *child, void (*meanwhile)(void *), void *arg) {

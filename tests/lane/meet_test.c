@@ -26,7 +26,7 @@ static struct meeting {
     struct lw__writer w;
     struct lw__reader r;
     enum lw_from from;
-    uint64_t position, slots_before;
+    uint64_t position, tail, slots_before;
     struct told *told;
     uint64_t n; /* instructions before the second one's turn */
 } m;
@@ -62,7 +62,7 @@ static int64_t send_all_it_can(struct lw__writer *w) {
 static void fill_lane(uint32_t slots, uint64_t start) {
     struct lw__writer w;
     m = (struct meeting){.lane = t_lane_make(RING, slots, start)};
-    m.told = mmap(NULL, sizeof *m.told, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    m.told = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     assert_true(m.told != MAP_FAILED);
     t_write_as(&w, &m.lane.lane, DEAD);
     send_all_it_can(&w);
@@ -70,7 +70,7 @@ static void fill_lane(uint32_t slots, uint64_t start) {
 }
 
 static void end_lane(void) {
-    munmap(m.told, sizeof *m.told);
+    munmap(m.told, 4096);
     t_lane_end(&m.lane);
 }
 
@@ -320,6 +320,81 @@ static void somebody_seeks_back_while_a_writer_gains_room(void **state) {
     }
 }
 
+/* Three steps: the seeker holds the new place, with the slot that it borrowed; the writer needs room just up to there,
+ * rounds the horizon up over it, and looks at some of the slots; the seeker moves its own place there and gives the
+ * other slot up. The place must be seen in one of the two. */
+static bool has_moved(void) {
+    return lw__load(&m.lane.lane.slots[m.slots_before].cursor.pos) >> 3 != m.tail >> 3;
+}
+
+static void be_other_writer(void *arg) {
+    (void)arg;
+    as_first();
+    t_write_as(&m.w, &m.mine, SECOND);
+}
+
+static void send_up_to_there_and_on(void *arg) {
+    (void)arg;
+    int64_t rc = t_send(&m.w, m.position + RING - 8 - m.tail - 8);
+    while (rc >= 0) rc = t_send(&m.w, 0);
+    m.told[1].rc = (int)rc;
+}
+
+/* A lane whose oldest record does not begin a segment, and is not yet in the way of the next message. */
+static void fill_lane_for_crossing(uint64_t before) {
+    struct lw__place oldest, tail;
+    struct lw__writer w;
+    fill_lane(3, 0);
+    t_write_as(&w, &m.lane.lane, DEAD);
+    do {
+        assert_ok(t_send(&w, 48));
+        assert_int_equal(lw__lane_oldest(&m.lane.lane, &oldest), 0);
+        T_SOUND(t_at_rest(&m.lane.lane, &tail));
+    } while (oldest.pos % (RING / 64) == 0 || oldest.pos + RING - 8 < tail.pos + 8);
+    lw__writer_leave(&w);
+    m.position = oldest.pos;
+    m.tail = tail.pos;
+    m.slots_before = before;
+}
+
+static void cross(const struct t_point *hold, const struct t_point *look) {
+    struct t_step seeking = t_step_begin(be_seeker, seek_back, NULL);
+    assert_true(t_step_to(&seeking, hold));
+    struct t_step writing = t_step_begin(be_other_writer, send_up_to_there_and_on, NULL);
+    assert_true(t_step_to(&writing, look));
+    t_step_finish(&seeking);
+    t_step_finish(&writing);
+    t_step_end(&writing);
+    t_step_end(&seeking);
+    T_FITS(m.told[1].rc == LW_EFULL);
+    lw__store(&m.lane.lane.ctl->lock, 0); /* the writer's end was not an orderly one */
+    the_seeker_reads_all();
+}
+
+static void a_writer_looks_at_slots_while_a_seeker_changes_them(void **state) {
+    static struct t_point looks[300];
+    (void)state;
+    t_need_ptrace();
+    for (uint64_t before = 0; before < (t_loops(20) > 1 ? 2 : 1); before++) {
+        fill_lane_for_crossing(before);
+        char *bytes = t_lane_save(&m.lane);
+        struct t_point hold = t_step_before(be_seeker, seek_back, NULL, has_moved);
+        t_lane_restore(&m.lane, bytes);
+        struct t_step seeking = t_step_begin(be_seeker, seek_back, NULL);
+        assert_true(t_step_to(&seeking, &hold));
+        uint64_t count =
+            t_step_points(be_other_writer, send_up_to_there_and_on, NULL, 500, looks, (uint64_t)t_loops(300));
+        t_step_end(&seeking);
+        for (uint64_t i = 0; i < count; i++) {
+            m.n = looks[i].n;
+            t_lane_restore(&m.lane, bytes);
+            cross(&hold, &looks[i]);
+        }
+        free(bytes);
+        end_lane();
+    }
+}
+
 /* ---- two who want the same --------------------------------------------------------------------------------------- */
 
 static void join_now_meanwhile(void) {
@@ -455,6 +530,7 @@ int main(void) {
         t_test(a_writer_takes_what_is_released_and_no_more),
         t_test(a_writer_goes_round_while_somebody_seeks_back),
         t_test(somebody_seeks_back_while_a_writer_gains_room),
+        t_test(a_writer_looks_at_slots_while_a_seeker_changes_them),
         t_test(somebody_takes_a_slot_that_is_being_left),
         t_test(somebody_takes_a_slot_that_is_being_swept),
         t_test(two_want_the_last_slot),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The inline functions as symbols, for languages that can not include laneway/fast.h. This file does not include it either: what is
- * declared here is what such a language declares.
+ * The inline functions as symbols, for languages that can not include laneway/fast.h. This file does not include it
+ * either: what is declared here is what such a language declares.
  */
 #include "laneway/topic.h"
 #include "util/util.h"

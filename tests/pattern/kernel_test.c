@@ -2,9 +2,9 @@
 /*
  * A million messages enter the kernel zero times, allocate nothing and read no clock.
  *
- * A child closes the kernel's door behind itself with a filter that kills it for any system call but saying how it went. malloc() and
- * clock_gettime() are this program's own and count. A sanitizer has its own malloc() and enters the kernel when it likes: there the same
- * calls are only run.
+ * A child closes the kernel's door behind itself with a filter that kills it for any system call but saying how it
+ * went. malloc() and clock_gettime() are this program's own and count. A sanitizer has its own malloc() and enters the
+ * kernel when it likes: there the same calls are only run.
  */
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -18,7 +18,7 @@
 
 #include "util/topic_util.h"
 
-/* ---- counting ------------------------------------------------------------------------------------------------------- */
+/* ---- counting ---------------------------------------------------------------------------------------------------- */
 
 #if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
 #define SANITIZED 1
@@ -62,7 +62,7 @@ int clock_gettime(clockid_t clock, struct timespec *now) {
 }
 #endif
 
-/* ---- the door ------------------------------------------------------------------------------------------------------- */
+/* ---- the door ---------------------------------------------------------------------------------------------------- */
 
 /* Only write() and the end are let through. */
 static void close_the_door(void) {
@@ -97,7 +97,7 @@ static void must_be_silent(void **state, int (*body)(void *), const char *name) 
     assert_int_equal(counted, 0);
 }
 
-/* ---- does the door close, does the counter count? --------------------------------------------------------------------- */
+/* ---- does the door close, does the counter count? ---------------------------------------------------------------- */
 
 #ifndef SANITIZED
 static int noisy_body(void *arg) {
@@ -127,7 +127,7 @@ static void the_counter_would_tell(void **state) {
 }
 #endif
 
-/* ---- what has to be silent -------------------------------------------------------------------------------------------- */
+/* ---- what has to be silent --------------------------------------------------------------------------------------- */
 
 static int small_body(void *dir) {
     struct lw_bus *bus = tt_bus(dir, NULL);

@@ -274,6 +274,43 @@ static void reshaped_while_a_name_is_forgotten(void **state) {
     end();
 }
 
+/* ---- opening while somebody tidies ------------------------------------------------------------------------------- */
+
+/* A dead publisher's word; this node never had so many lives. */
+static void join_after_a_death(void *arg) {
+    char path[TT_PATH];
+    uint64_t dead = UINT64_C(1000) << 32 | UINT64_C(1) << 16;
+    join_bus(arg);
+    tt_poke(tt_lane(path, m.dir, "t"), 4096, &dead, sizeof dead);
+}
+
+static void clean_it(void *arg) {
+    (void)arg;
+    *m.told = lw_bus_clean(m.first, NULL);
+}
+
+static int published;
+
+static void publish(void) {
+    struct lw_pub *pub;
+    published = 0;
+    if (first_has_the_lock()) return;
+    published = lw_pub_open(&pub, m.bus, "t", NULL);
+    lw_pub_close(pub);
+}
+
+static void publishing_was_possible(void) {
+    T_FITS(*m.told == 0 && published == 0);
+}
+
+/* Who takes the dead one's place back has it for a moment, and says so by the lock. */
+static void somebody_publishes_while_it_is_cleaned(void **state) {
+    t_need_ptrace();
+    begin(state);
+    meet(join_after_a_death, clean_it, publish, publishing_was_possible);
+    end();
+}
+
 /* ---- a stopped one ----------------------------------------------------------------------------------------------- */
 
 static bool is_superseded(void) {
@@ -329,6 +366,7 @@ int main(void) {
         t_test(somebody_opens_while_it_gets_fewer_slots),
         t_test(reshaped_while_it_is_removed),
         t_test(reshaped_while_a_name_is_forgotten),
+        t_test(somebody_publishes_while_it_is_cleaned),
         t_test(a_remover_that_stops_in_the_middle_stops_nobody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

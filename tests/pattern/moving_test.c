@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "bus/bus.h"
 #include "util/topic_util.h"
 
 static int count_reader(const struct lw_reader_info *reader, void *user) {
@@ -281,6 +282,46 @@ static void a_seek_goes_where_the_messages_are(void **state) {
     assert_ok(lw_bus_close(bus));
 }
 
+/* ---- on a disk --------------------------------------------------------------------------------------------------- */
+
+static struct lw_bus *bus_on_disk(const char *dir) {
+    struct lw_bus *bus = tt_bus(dir, NULL);
+    bus->dir.is_volatile = false; /* as if it were: then the file notes whether it was closed in order */
+    return bus;
+}
+
+static uint64_t dirty(const char *dir) {
+    char path[TT_PATH];
+    uint64_t word;
+    tt_peek(tt_lane(path, dir, "t"), TT_LANE_DIRTY, &word, sizeof word);
+    return word;
+}
+
+/* Who has a slot in the new file only because it was copied is the last to leave it. */
+static void closed_in_order_whoever_closes_last(void **state) {
+    for (int schema = 0; schema < 2; schema++) {
+        struct lw_bus *bus = bus_on_disk(*state), *other = bus_on_disk(*state);
+        struct lw_sub_options opt = LW_SUB_OPTIONS_INIT;
+        struct lw_pub_options order = LW_PUB_OPTIONS_INIT;
+        struct lw_sub *sub;
+        struct lw_pub *pub;
+        struct lw_msg msg;
+        opt.shape.schema_hash = schema ? 1 : 0;
+        order.shape.schema_hash = 2;
+        assert_ok(lw_sub_open(&sub, bus, "t", &opt));
+        assert_ok(lw_pub_open(&pub, other, "t", &order));
+        tt_send_many(pub, 0, 3);
+        lw_pub_close(pub);
+        assert_int_equal(dirty(*state), 1);
+        if (schema) assert_int_equal(lw_sub_next(sub, &msg, LW_MS(1)), LW_EMISMATCH);
+        lw_sub_close(sub);
+        assert_int_equal(dirty(*state), 0);
+        assert_ok(lw_topic_remove(bus, "t", 0));
+        assert_ok(lw_bus_close(other));
+        assert_ok(lw_bus_close(bus));
+    }
+}
+
 /* ---- out of descriptors ------------------------------------------------------------------------------------------ */
 
 /* Lets this process open no further file. */
@@ -378,6 +419,7 @@ int main(void) {
         t_test(who_asked_for_a_schema_does_not_follow_to_another),
         t_test(who_asked_for_a_schema_follows_to_the_same),
         t_test(a_seek_goes_where_the_messages_are),
+        t_test(closed_in_order_whoever_closes_last),
         t_test(without_descriptors_following_waits_and_closing_works),
         t_test(a_cleaner_is_never_taken_for_a_publisher),
     };

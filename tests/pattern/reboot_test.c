@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Topics on a disk, and the first use after the machine started again: a file that was closed in order goes on, another one starts anew,
- * and its durable subscribers are told what they lost.
+ * Topics on a disk, and the first use after the machine started again: a file that was closed in order goes on, another
+ * one starts anew, and its durable subscribers are told what they lost.
  *
  * A reboot is played by writing another boot id into the files of a bus that nobody has open.
  *
- * pitfall 16: a file that starts anew has another uuid. pitfall 20: what was dropped is counted. pitfall 32: nothing is wiped without a
- * word.
+ * pitfall 16: a file that starts anew has another uuid.
+ * pitfall 20: what was dropped is counted.
+ * pitfall 32: nothing is wiped without a word.
  */
 #include <string.h>
 #include <sys/stat.h>
@@ -72,7 +73,8 @@ static uint64_t lost(const struct lw_sub *sub) {
     return stats.lost;
 }
 
-/* Publishes 50; "some" releases 10 of them, "none" nothing, "all" everything; then it waits to be killed, or ends in order. */
+/* Publishes 50; "some" releases 10 of them, "none" nothing, "all" everything; then it waits to be killed, or ends in
+ * order. */
 static int use_body(void *arg) {
     struct lw_bus *bus = tt_bus(arg, NULL);
     struct lw_sub *subs[] = {tt_sub(bus, "t", "some", LW_FROM_NOW), tt_sub(bus, "t", "none", LW_FROM_NOW),

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Shapes: what is accepted, what is refused, and giving an empty topic another one under those who wait on it. Reboots are in
- * reboot_test.c.
+ * Shapes: what is accepted, what is refused, and giving an empty topic another one under those who wait on it. Reboots
+ * are in reboot_test.c.
  *
- * pitfall 9: opening with another size changes nothing that is in use. pitfall 13: nothing is lost that was published after a subscriber
- * was there. pitfall 16: who waits on a file that is replaced goes over to the new one. pitfall 43: the texts.
+ * pitfall 9: opening with another size changes nothing that is in use.
+ * pitfall 13: nothing is lost that was published after a subscriber was there.
+ * pitfall 16: who waits on a file that is replaced goes over to the new one.
+ * pitfall 43: the texts.
  */
 #include <errno.h>
 #include <string.h>

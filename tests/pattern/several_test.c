@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One publisher and eight subscribers, four of them durable, all killed at random moments and started again. What each was told, and
- * what it was about to do, stands in memory that outlives it, and every new start is held against that:
+ * One publisher and eight subscribers, four of them durable, all killed at random moments and started again. What each
+ * was told, and what it was about to do, stands in memory that outlives it, and every new start is held against that:
  *
  *   published   what a call accepted is in the log, and nothing is there that nobody asked for
  *   durable     what was released never comes again; what was not, comes; in order, without a gap
  *   latecomer   from its first message on in order, without a gap
  *
- * pitfall 6, pitfall 7: a kill renumbers, loses or duplicates nothing. pitfall 14: the dead stall nobody. pitfall 15: released is what was
- * handled.
+ * pitfall 6 and 7: a kill renumbers, loses or duplicates nothing.
+ * pitfall 14: the dead stall nobody.
+ * pitfall 15: released is what was handled.
  */
 #include <inttypes.h>
 #include <signal.h>
@@ -20,7 +21,8 @@
 
 enum { DURABLE = 4, SUBSCRIBERS = 8, PUBLISHER = SUBSCRIBERS, PROCESSES };
 
-/* Before and after: a number was about to be passed, and it has been. One writer at a time, who may be killed between the two. */
+/* Before and after: a number was about to be passed, and it has been. One writer at a time, who may be killed between
+ * the two. */
 struct step {
     uint64_t intended;
     uint64_t done;
@@ -49,7 +51,7 @@ static void wrong(const char *what, int id, uint64_t got, uint64_t low, uint64_t
     _exit(1);
 }
 
-/* ---- the processes -------------------------------------------------------------------------------------------------- */
+/* ---- the processes ----------------------------------------------------------------------------------------------- */
 
 struct process {
     const char *dir;
@@ -149,7 +151,7 @@ static int body(void *arg) {
     return p.id == PUBLISHER ? publisher_body(&p) : subscriber_body(&p);
 }
 
-/* ---- the case ------------------------------------------------------------------------------------------------------- */
+/* ---- the case ---------------------------------------------------------------------------------------------------- */
 
 static struct t_child start(const char *dir, int id) {
     struct process p = {dir, id, t_random()};
@@ -182,15 +184,15 @@ static void everybody_is_killed_at_random_and_nothing_is_lost_or_repeated(void *
     assert_ok(lw_topic_stat(bus, "t", &info));
     assert_true(info.number == history->sent.done);
     set(&history->end, info.number);
-    uint64_t again = 0;
+    int64_t again = 0;
     for (int i = 0; i < SUBSCRIBERS; i++) {
         assert_int_equal(t_wait(&children[i]), 0);
         if (i >= DURABLE) continue;
         assert_true(history->released[i].done == info.number); /* each of them, each once */
-        again += history->received[i] - info.number;
+        again += (int64_t)(history->received[i] - info.number);
     }
     assert_ok(lw_topic_verify(bus, "t", NULL));
-    print_message("%" PRIu64 " messages, %d kills, %" PRIu64 " came again that were not released\n", info.number, kills,
+    print_message("%" PRIu64 " messages, %d kills, %" PRId64 " came again that were not released\n", info.number, kills,
                   again);
     assert_true(info.number > 100);
     assert_ok(lw_bus_close(bus));

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Subscribing: where to begin, names that last, slots, holding and releasing, seeking, copying. The callback style is in
- * dispatch_test.c.
+ * Subscribing: where to begin, names that last, slots, holding and releasing, seeking, copying. The callback style is
+ * in dispatch_test.c.
  *
- * pitfall 1: a header is loaded once and bounded. pitfall 8: a damaged record stops a reader, it does not send it round or astray.
- * pitfall 15: what was not released comes again after a crash. pitfall 20: losses are counted. pitfall 34: slots of readers that are gone
- * are given back. pitfall 43: the texts.
+ * pitfall 1: a header is loaded once and bounded.
+ * pitfall 8: a damaged record stops a reader, it does not send it round or astray.
+ * pitfall 15: what was not released comes again after a crash.
+ * pitfall 20: losses are counted.
+ * pitfall 34: slots of readers that are gone are given back.
+ * pitfall 43: the texts.
  */
 #include <errno.h>
 #include <signal.h>

@@ -2,9 +2,11 @@
 /*
  * Publishers that die: the next one has the topic at once, and goes on at the exact message.
  *
- * pitfall 6: two indices that must agree. pitfall 14: a writer that dies in the middle stalls nobody. pitfall 17: time takes nothing
- * from the living. pitfall 19: what a kill leaves does not refuse the next start. pitfall 22: what was sent is read after its sender
- * died.
+ * pitfall 6: two indices that must agree.
+ * pitfall 14: a writer that dies in the middle stalls nobody.
+ * pitfall 17: time takes nothing from the living.
+ * pitfall 19: what a kill leaves does not refuse the next start.
+ * pitfall 22: what was sent is read after its sender died.
  */
 #include <errno.h>
 #include <signal.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* One bus handle in many threads: opening, closing, looking and tidying, while messages flow and others fork. For the thread sanitizer. */
+/* One bus handle in many threads: opening, closing, looking and tidying, while messages flow and others fork. For the
+ * thread sanitizer. */
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
@@ -12,25 +13,32 @@ enum { THREADS = 8 };
 
 static bool over;
 
-static bool go_on(void) {
-    return !__atomic_load_n(&over, __ATOMIC_ACQUIRE);
-}
-
 struct worker {
     struct lw_bus *bus;
     pthread_t thread;
     int id;
     uint64_t turns;
+    bool begun; /* for who started it */
 };
 
-/* ---- workers -------------------------------------------------------------------------------------------------------- */
+/* Before each turn. */
+static bool go_on(struct worker *w) {
+    if (w->turns) __atomic_store_n(&w->begun, true, __ATOMIC_RELAXED);
+    return !__atomic_load_n(&over, __ATOMIC_ACQUIRE);
+}
+
+static bool has_begun(const struct worker *w) {
+    return __atomic_load_n(&w->begun, __ATOMIC_RELAXED);
+}
+
+/* ---- workers ----------------------------------------------------------------------------------------------------- */
 
 static void *send_and_receive(void *arg) {
     struct worker *w = arg;
     const char *topic = tt_text("hot/%d", w->id);
     struct lw_pub *pub = tt_pub(w->bus, topic);
     struct lw_sub *sub = tt_sub(w->bus, topic, NULL, LW_FROM_NOW);
-    for (; go_on(); w->turns++) {
+    for (; go_on(w); w->turns++) {
         tt_send_many(pub, w->turns, 1);
         T_NEED(tt_gets_only(sub, w->turns, 1));
     }
@@ -43,7 +51,7 @@ static void *send_and_receive(void *arg) {
 static void *send_only(void *arg) {
     struct worker *w = arg;
     struct lw_pub *pub = tt_pub(w->bus, "flow");
-    for (; go_on(); w->turns++) {
+    for (; go_on(w); w->turns++) {
         int64_t rc = tt_send(pub, w->turns, LW_MS(10));
         T_NEED(rc >= 0 || rc == LW_EFULL);
         if (rc < 0) w->turns--;
@@ -57,7 +65,7 @@ static void *receive_only(void *arg) {
     struct lw_sub *sub = tt_sub(w->bus, "flow", tt_text("name%d", w->id), LW_FROM_NOW);
     struct lw_msg msg;
     uint64_t next = 0;
-    while (go_on()) {
+    while (go_on(w)) {
         int rc = lw_sub_next(sub, &msg, LW_MS(1));
         if (rc == LW_EEMPTY) continue;
         T_NEED(rc == 1);
@@ -71,7 +79,7 @@ static void *receive_only(void *arg) {
 /* Any of them may be the publisher for a moment; nobody else but these threads opens the topic. */
 static void *open_and_close(void *arg) {
     struct worker *w = arg;
-    for (; go_on(); w->turns++) {
+    for (; go_on(w); w->turns++) {
         struct lw_pub *pub = NULL;
         struct lw_sub *sub, *named = NULL;
         int rc = tt_pub_shaped(&pub, w->bus, "turns", TT_RING, 0);
@@ -104,7 +112,7 @@ static int any_reader(const struct lw_reader_info *reader, void *user) {
 
 static void *look_and_tidy(void *arg) {
     struct worker *w = arg;
-    for (; go_on(); w->turns++) {
+    for (; go_on(w); w->turns++) {
         T_NEED(!lw_topic_list(w->bus, any_topic, w->bus));
         T_NEED(!lw_topic_readers(w->bus, "flow", any_reader, NULL));
         T_NEED(!lw_topic_verify(w->bus, "flow", NULL));
@@ -116,7 +124,7 @@ static void *look_and_tidy(void *arg) {
 
 static void *fork_now_and_then(void *arg) {
     struct worker *w = arg;
-    for (; go_on(); w->turns++) {
+    for (; go_on(w); w->turns++) {
         struct lw_topic_info info = LW_TOPIC_INFO_INIT;
         pid_t child = fork();
         if (child == 0) _exit(lw_topic_stat(w->bus, "flow", &info) == LW_EFORKED ? 0 : 1);
@@ -126,19 +134,19 @@ static void *fork_now_and_then(void *arg) {
     return NULL;
 }
 
-/* ---- cases ---------------------------------------------------------------------------------------------------------- */
+/* ---- cases ------------------------------------------------------------------------------------------------------- */
 
-static void run(struct lw_bus *bus, void *(*const bodies[THREADS])(void *), uint64_t turns) {
+static void run(struct lw_bus *bus, void *(*const bodies[THREADS])(void *), int64_t ms) {
     struct worker w[THREADS];
     __atomic_store_n(&over, false, __ATOMIC_RELEASE);
     for (int i = 0; i < THREADS; i++) {
         w[i] = (struct worker){.bus = bus, .id = i};
         assert_int_equal(pthread_create(&w[i].thread, NULL, bodies[i], &w[i]), 0);
     }
-    t_sleep(LW_MS(1) * (int64_t)turns); /* for as long as it may go wrong */
+    t_sleep(LW_MS(1) * ms); /* for as long as it may go wrong */
+    for (int i = 0; i < THREADS; i++) T_UNTIL(has_begun(&w[i]));
     __atomic_store_n(&over, true, __ATOMIC_RELEASE);
     for (int i = 0; i < THREADS; i++) assert_int_equal(pthread_join(w[i].thread, NULL), 0);
-    for (int i = 0; i < THREADS; i++) assert_true(w[i].turns > 0);
 }
 
 static int no_reader(const struct lw_reader_info *reader, void *user) {
@@ -152,7 +160,7 @@ static void threads_open_close_look_and_send_on_one_bus(void **state) {
     struct lw_bus *bus = tt_bus(*state, NULL);
     lw_pub_close(tt_pub(bus, "flow"));
     int before = t_descriptors();
-    run(bus, bodies, (uint64_t)t_loops(2000) + 300);
+    run(bus, bodies, t_loops(2000) + 200);
     assert_int_equal(t_descriptors(), before);
     assert_ok(lw_topic_readers(bus, "flow", no_reader, NULL));
     assert_ok(lw_topic_readers(bus, "turns", no_reader, NULL));
@@ -165,7 +173,7 @@ static void threads_go_on_while_others_fork(void **state) {
                                                      open_and_close,   receive_only};
     struct lw_bus *bus = tt_bus(*state, NULL);
     lw_pub_close(tt_pub(bus, "flow"));
-    run(bus, bodies, (uint64_t)t_loops(1000) + 300);
+    run(bus, bodies, t_loops(1000) + 200);
     assert_ok(lw_topic_readers(bus, "flow", no_reader, NULL));
     assert_ok(lw_bus_close(bus));
 }
@@ -179,6 +187,7 @@ static void *fail_once(void *arg) {
         T_NEED(strstr(lw_errtext(), name));
     }
     w->turns = 1;
+    go_on(w);
     return NULL;
 }
 

@@ -2,8 +2,11 @@
 /*
  * Making, forgetting, removing and cleaning topics, also under those who use them.
  *
- * pitfall 14: a dead one is taken away. pitfall 16: who waits on a removed topic is told. pitfall 19: nobody needs rm. pitfall 22: what was
- * there is read before the end is told. pitfall 34: places of the dead are given back.
+ * pitfall 14: a dead one is taken away.
+ * pitfall 16: who waits on a removed topic is told.
+ * pitfall 19: nobody needs rm.
+ * pitfall 22: what was there is read before the end is told.
+ * pitfall 34: places of the dead are given back.
  */
 #include <errno.h>
 #include <signal.h>
@@ -18,7 +21,7 @@ static uint32_t readers(struct lw_bus *bus, const char *topic) {
     return info.readers;
 }
 
-/* ---- making and forgetting ------------------------------------------------------------------------------------------ */
+/* ---- making and forgetting --------------------------------------------------------------------------------------- */
 
 static void created_twice_is_created_once(void **state) {
     struct lw_bus *bus = tt_bus(*state, NULL);
@@ -76,7 +79,7 @@ static void the_name_of_a_killed_one_can_be_forgotten(void **state) {
     assert_ok(lw_bus_close(bus));
 }
 
-/* ---- removing ------------------------------------------------------------------------------------------------------- */
+/* ---- removing ---------------------------------------------------------------------------------------------------- */
 
 static void what_is_used_is_not_removed(void **state) {
     struct lw_bus *bus = tt_bus(*state, "me");
@@ -88,7 +91,7 @@ static void what_is_used_is_not_removed(void **state) {
     lw_pub_close(pub);
     assert_told(lw_topic_remove(bus, "t", 0), LW_EHELD, "topic t", "node me", pid, "reads", "--force");
     pub = tt_pub(bus, "t");
-    tt_send_many(pub, 5, 2000 < TT_RING / 256 ? 2000 : 5);
+    tt_send_many(pub, 5, 5);
     assert_true(tt_gets(sub, 0, 10)); /* all as it was */
     lw_sub_close(sub);
     lw_pub_close(pub);
@@ -233,7 +236,7 @@ static void damaged_topics_can_be_removed(void **state) {
     assert_ok(lw_bus_close(bus));
 }
 
-/* ---- removing while others open ------------------------------------------------------------------------------------- */
+/* ---- removing while others open ---------------------------------------------------------------------------------- */
 
 static int remover_body(void *dir) {
     struct lw_bus *bus = tt_bus(dir, NULL);
@@ -304,11 +307,11 @@ static void opening_and_removing_at_once_leaves_nobody_on_a_file_that_is_gone(vo
     assert_ok(lw_bus_clean(bus, NULL));
     lw_topic_remove(bus, "a/b/u", 0);
     assert_ok(lw_topic_remove(bus, "a/t", 0));
-    assert_false(tt_exists(tt_text("%s/topics/a", *(char **)state)));
+    assert_int_equal(tt_count_files(tt_text("%s/topics", *(char **)state)), 0);
     assert_ok(lw_bus_close(bus));
 }
 
-/* ---- cleaning ------------------------------------------------------------------------------------------------------- */
+/* ---- cleaning ---------------------------------------------------------------------------------------------------- */
 
 static int messy_body(void *dir) {
     struct lw_bus *bus = tt_bus(dir, NULL);

@@ -2,9 +2,14 @@
 /*
  * A topic's file: names, damage, permissions, a full disk, and who holds its lock.
  *
- * pitfall 8: no bad index leads anywhere. pitfall 9: a file is not made smaller under anybody. pitfall 10: a full disk is an error at
- * creation, not SIGBUS. pitfall 11: modes, and no path out of the bus. pitfall 12: names are neither cut nor led astray. pitfall 16: a file
- * that was replaced by hand leaves nobody waiting for ever. pitfall 19: nobody needs rm. pitfall 43: the texts.
+ * pitfall 8: no bad index leads anywhere.
+ * pitfall 9: a file is not made smaller under anybody.
+ * pitfall 10: a full disk is an error at creation, not SIGBUS.
+ * pitfall 11: modes, and no path out of the bus.
+ * pitfall 12: names are neither cut nor led astray.
+ * pitfall 16: a file that was replaced by hand leaves nobody waiting for ever.
+ * pitfall 19: nobody needs rm.
+ * pitfall 43: the texts.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -178,8 +183,8 @@ static void each_bit_of_the_identity_is_covered(void **state) {
     assert_ok(lw_bus_close(bus));
 }
 
-/* Bits of the head that no checksum covers, flipped while nobody has it open: any answer but a crash, a hang, or a message that was
- * never sent. */
+/* Bits of the head that no checksum covers, flipped while nobody has it open: any answer but a crash, a hang, or a
+ * message that was never sent. */
 static void flipped_bits_of_the_head_never_lead_astray(void **state) {
     struct lw_bus *bus = bus_with_a_topic(*state);
     char path[TT_PATH];
@@ -272,7 +277,7 @@ static void modes_are_private(void **state) {
     struct stat st;
     mode_t old = umask(0);
     lw_pub_close(tt_pub(bus, "a/b"));
-    umask(0777);
+    umask(0177);
     lw_pub_close(tt_pub(bus, "c/d"));
     umask(old);
     assert_int_equal(stat(tt_lane(path, *state, "a/b"), &st), 0);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Looking at topics: numbers, readers, lists, verification; while others run, after everybody was killed, and by an observer who
- * changes nothing.
+ * Looking at topics: numbers, readers, lists, verification; while others run, after everybody was killed, and by an
+ * observer who changes nothing.
  *
- * pitfall 8: a walk over a file ends, whatever is in it. pitfall 20: who holds back, and by how much, can be seen.
+ * pitfall 8: a walk over a file ends, whatever is in it.
+ * pitfall 20: who holds back, and by how much, can be seen.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +20,7 @@ static struct lw_bus *observer(const char *dir) {
     return bus;
 }
 
-/* ---- the topic ------------------------------------------------------------------------------------------------------ */
+/* ---- the topic --------------------------------------------------------------------------------------------------- */
 
 static void the_numbers_are_right(void **state) {
     struct lw_bus *bus = tt_bus(*state, "me");
@@ -63,7 +64,7 @@ static void what_is_not_there_is_told(void **state) {
     assert_ok(lw_bus_close(bus));
 }
 
-/* ---- readers -------------------------------------------------------------------------------------------------------- */
+/* ---- readers ----------------------------------------------------------------------------------------------------- */
 
 struct seen {
     struct lw_reader_info all[8];
@@ -108,7 +109,7 @@ static void readers_are_listed_with_what_they_hold_back(void **state) {
     assert_ok(lw_bus_close(bus));
 }
 
-/* ---- lists ---------------------------------------------------------------------------------------------------------- */
+/* ---- lists ------------------------------------------------------------------------------------------------------- */
 
 static int add_name(const char *topic, void *user) {
     strcat(strcat(user, topic), " ");
@@ -138,7 +139,7 @@ static void topics_are_listed_in_order(void **state) {
     assert_ok(lw_bus_close(bus));
 }
 
-/* ---- verification --------------------------------------------------------------------------------------------------- */
+/* ---- verification ------------------------------------------------------------------------------------------------ */
 
 static void all_is_well_and_counted(void **state) {
     struct lw_bus *bus = tt_bus(*state, NULL);
@@ -186,7 +187,7 @@ static void look_at_all(struct lw_bus *bus, bool alive) {
     assert_int_equal(seen.all[0].alive, alive);
     if (!alive) assert_true(seen.all[0].lag_messages <= 1); /* else it runs on while we look */
     assert_ok(lw_topic_verify(bus, "t", &v));
-    assert_true(v.records > 0 || v.skipped > 0);
+    if (!alive) assert_true(v.records > 0 && v.skipped == 0);
     assert_ok(lw_topic_list(bus, add_name, list));
     assert_string_equal(list, "t u ");
 }
@@ -205,7 +206,7 @@ static void looking_on_while_it_runs_is_stopped_and_is_dead(void **state) {
     assert_ok(lw_bus_close(bus));
 }
 
-/* ---- observers ------------------------------------------------------------------------------------------------------ */
+/* ---- observers --------------------------------------------------------------------------------------------------- */
 
 static uint64_t sum_of(const char *path) {
     unsigned char bytes[4096];

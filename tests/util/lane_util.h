@@ -51,7 +51,8 @@ bool t_fits(const struct lw_msg *msg);
 /* Sends the next message, inline when laneway/fast.h would not go the slow way. Also by reserve and commit. */
 int64_t t_send(struct lw__writer *w, uint64_t len);
 int64_t t_send_in_place(struct lw__writer *w, uint64_t reserve, uint64_t len);
-/* A batch of `count` messages of `len` bytes: by copy, or staged in place (by turns the last one too, and then flushed). */
+/* A batch of `count` messages of `len` bytes: by copy, or staged in place (by turns the last one too, and then
+ * flushed). */
 enum { T_BATCH_MAX = 64 };
 int64_t t_send_batch(struct lw__writer *w, const uint64_t *len, unsigned count);
 int64_t t_stage_batch(struct lw__writer *w, const uint64_t *len, unsigned count);
@@ -75,14 +76,15 @@ void t_durable_as(struct lw__reader *r, struct lw__lane *lane, unsigned id, cons
         if (t_trouble) fail_msg("%s: %s", #check, t_trouble);                                                          \
     } while (0)
 
-/* Reads to the end and releases: each message whole, in order, none missing, no batch cut. Adds to `count` (may be NULL). */
+/* Reads to the end and releases: each message whole, in order, none missing, no batch cut. Adds to `count` (may be
+ * NULL). */
 const char *t_drain(struct lw__reader *r, uint64_t *count);
 /* At rest: verify finds nothing, and the header at the tail is zero. `tail` may be NULL. */
 const char *t_at_rest(const struct lw__lane *lane, struct lw__place *tail);
 /* Everything retained, read from the oldest on: ends with message `last`. Takes a slot for a moment. */
 const char *t_retained(struct lw__lane *lane, uint64_t last);
-/* Goes on as owner `id` after a death: takes the writer's part, at message `low` to `high` (that it is goes to *number),
- * writes more than a lap while a new reader reads all of it. For lanes without readers that stand still. */
+/* Goes on as owner `id` after a death: takes the writer's part, at message `low` to `high` (that it is goes to
+ * *number), writes more than a lap while a new reader reads all of it. For lanes without readers that stand still. */
 const char *t_goes_on(struct lw__lane *lane, unsigned id, uint64_t low, uint64_t high, uint64_t *number);
 
 /* Words for T_SOUND, printf style; kept in one buffer. */

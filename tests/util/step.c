@@ -163,6 +163,21 @@ uint64_t t_step_points(void (*prepare)(void *), void (*operate)(void *), void *a
     return count < room ? count : room;
 }
 
+struct t_point t_step_before(void (*prepare)(void *), void (*operate)(void *), void *arg, bool (*happened)(void)) {
+    enum { MOST = 1 << 21 };
+    uint64_t *all = malloc(MOST * sizeof *all), count = 0;
+    struct t_step step = t_step_begin(prepare, operate, arg);
+    T_NEED(all);
+    do all[count++] = address_of(&step);
+    while (count < MOST && t_step_on(&step) && !happened());
+    if (!happened()) fail_msg("it did not happen in %llu instructions", (unsigned long long)count);
+    t_step_end(&step);
+    struct t_point point = {.n = count - 1, .address = all[count - 1]};
+    for (uint64_t i = 0; i < count; i++) point.hit += all[i] == point.address;
+    free(all);
+    return point;
+}
+
 static int be_traced(void *arg) {
     (void)arg;
     if (ptrace(PTRACE_TRACEME, 0, NULL, NULL)) return 1;

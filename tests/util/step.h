@@ -35,10 +35,13 @@ struct t_point {
     uint64_t n, address, hit;
 };
 
-/* Steps through the operation once, at most `most` instructions, and returns where to stop to have been everywhere: each
- * instruction when it is run for the first time, the second and the last (loops look alike in between). */
+/* Steps through the operation once, at most `most` instructions, and returns where to stop to have been everywhere:
+ * each instruction when it is run for the first time, the second and the last (loops look alike in between). */
 uint64_t t_step_points(void (*prepare)(void *arg), void (*operate)(void *arg), void *arg, uint64_t most,
                        struct t_point *points, uint64_t room);
+
+/* The last instruction before `happened` becomes true. */
+struct t_point t_step_before(void (*prepare)(void *arg), void (*operate)(void *arg), void *arg, bool (*happened)(void));
 
 /* Runs to there. False: the operation was over before. */
 bool t_step_to(struct t_step *step, const struct t_point *point);

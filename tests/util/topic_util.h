@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * util/topic_util.h - what the tests of topics share: opening in one line, messages that prove what they are, and the bytes of
- * a lane file.
+ * util/topic_util.h - what the tests of topics share: opening in one line, messages that prove what they are, and the
+ * bytes of a lane file.
  *
- * All names begin with tt_. What returns no code ends the process with status 99 when it fails, so it may be used in children too.
+ * All names begin with tt_. What returns no code ends the process with status 99 when it fails, so it may be used in
+ * children too.
  */
 #ifndef LW_TESTS_TOPIC_UTIL_H
 #define LW_TESTS_TOPIC_UTIL_H
@@ -49,7 +50,8 @@ void tt_send_many(struct lw_pub *pub, uint64_t first, uint64_t count);
 /* Until it is full; returns the number of the first that found no room. */
 uint64_t tt_send_all(struct lw_pub *pub, uint64_t first);
 
-/* Receives and releases: the next `count` messages are exactly first, first + 1, ... (in 20 s each). Else false, and says what came. */
+/* Receives and releases: the next `count` messages are exactly first, first + 1, ... (in 20 s each). Else false, and
+ * says what came. */
 bool tt_gets(struct lw_sub *sub, uint64_t first, uint64_t count);
 /* The same, and afterwards there is no more. */
 bool tt_gets_only(struct lw_sub *sub, uint64_t first, uint64_t count);
