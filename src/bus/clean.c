@@ -15,16 +15,16 @@ enum { PATH = 4096, DEPTH = 64 };
 
 /* ---- node files -------------------------------------------------------------------------------------------------- */
 
-/* Closes the epoch that the dead one had, if nobody started anew in between. */
-static void close_epoch(struct lw_bus *bus, const char *name) {
+/* True: whoever had the name is dead, and its epoch is closed. */
+static bool close_epoch(struct lw_bus *bus, const char *name) {
     char found[LW_NAME_MAX + 1];
     uint32_t rows = lw__table_rows(bus);
     for (uint32_t id = 1; id < rows; id++) {
         uint64_t epoch = lw__table_epoch(bus, id);
         if (!epoch || !lw__table_name(bus, id, found) || strcmp(found, name) != 0) continue;
-        lw__owner_gone(bus, lw__owner_word((uint32_t)epoch, (uint16_t)id));
-        return;
+        return lw__owner_gone(bus, lw__owner_word((uint32_t)epoch, (uint16_t)id));
     }
+    return true;
 }
 
 /* 1 removed, 0 alive or gone already. */
@@ -40,7 +40,7 @@ static int remove_node(struct lw_bus *bus, const char *path) {
 
 static int clean_node(struct lw_bus *bus, const char *path, struct lw_clean_result *result) {
     const char *name = path + strlen("nodes/");
-    close_epoch(bus, name); /* first: while we hold its lock, it would look alive */
+    if (!close_epoch(bus, name)) return 0; /* first: while we hold its lock, a dead one would look alive */
     int rc = remove_node(bus, path);
     if (rc < 0) return lw__file_explain(&bus->dir, path, rc);
     result->nodes += (size_t)rc;

@@ -210,6 +210,33 @@ static void a_message_may_be_cut_by_its_reader(void **state) {
     assert_ok(lw_bus_close(bus));
 }
 
+/* ---- who counts as a subscriber ---------------------------------------------------------------------------------- */
+
+/* A live process has taken a slot and has no place yet: what is published now is not for it. */
+static void with_need_sub_who_is_just_coming_does_not_count(void **state) {
+    enum { SLOTS_AT = 6144, SLOT = 256, SLOTS_USED = 4608 };
+    char path[TT_PATH];
+    struct lw_bus *bus = tt_bus(*state, NULL);
+    struct lw_pub_options opt = LW_PUB_OPTIONS_INIT;
+    struct lw_sub *sub = tt_sub(bus, "t", NULL, LW_FROM_NOW);
+    struct lw_pub *pub;
+    uint64_t owner, used = 4;
+    tt_peek(tt_lane(path, *state, "t"), SLOTS_AT, &owner, sizeof owner);
+    lw_sub_close(sub);
+    tt_poke(path, SLOTS_AT + 3 * SLOT, &owner, sizeof owner);
+    tt_poke(path, SLOTS_USED, &used, sizeof used);
+    opt.flags = LW_PUB_NEED_SUB;
+    assert_ok(lw_pub_open(&pub, bus, "t", &opt));
+    for (int i = 0; i < 3; i++) assert_int_equal(tt_send(pub, 0, i * LW_MS(1)), LW_ENOSUB);
+    sub = tt_sub(bus, "t", NULL, LW_FROM_NOW);
+    tt_send_many(pub, 0, 1);
+    assert_true(tt_gets_only(sub, 0, 1));
+    lw_sub_close(sub);
+    assert_int_equal(tt_send(pub, 1, 0), LW_ENOSUB);
+    lw_pub_close(pub);
+    assert_ok(lw_bus_close(bus));
+}
+
 /* ---- staged messages --------------------------------------------------------------------------------------------- */
 
 static void stage(struct lw_pub *pub, uint64_t number) {
@@ -405,6 +432,7 @@ int main(void) {
         t_test(a_loss_that_vanishes_harms_nothing),
         t_test(after_a_seek_in_the_handler_its_verdict_moves_nothing),
         t_test(a_message_may_be_cut_by_its_reader),
+        t_test(with_need_sub_who_is_just_coming_does_not_count),
         t_test(flushing_publishes_what_is_staged),
         t_test(flags_that_do_not_exist_are_refused),
         t_test(longer_options_are_taken_if_they_set_nothing_new),
