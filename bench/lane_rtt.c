@@ -41,22 +41,22 @@ ALWAYS void put(struct duo *duo, struct rtt *rtt, uint64_t seq, size_t size) {
     if (lw_pub_send(rtt->pub, 1, rtt->buffer, size, 0) < 0) duo_fail(duo, "send: %s", lw_errtext());
 }
 
-ALWAYS void get(struct duo *duo, struct rtt *rtt, uint64_t seq, size_t size) {
-    struct lw_msg msg;
+ALWAYS void get(struct duo *duo, struct rtt *rtt, struct lw_msg *msg, uint64_t seq, size_t size) {
     uint64_t looks = 0;
     int got;
-    while ((got = lw_sub_next(rtt->sub, &msg, 0)) == LW_EEMPTY && ++looks < PATIENCE)
+    while ((got = lw_sub_next(rtt->sub, msg, 0)) == LW_EEMPTY && ++looks < PATIENCE)
         ;
     if (got != 1) duo_fail(duo, "next: %s", lw_strerror(got));
-    if (msg.len != size || payload_differs(msg.data, size, seq))
+    if (msg->len != size || payload_differs(msg->data, size, seq))
         duo_fail(duo, "trip %llu came back wrong", (unsigned long long)seq);
-    lw_sub_release(rtt->sub, &msg);
 }
 
 ALWAYS void trip(struct duo *duo, struct rtt *rtt, size_t size) {
+    struct lw_msg msg;
     if (duo->side == 0) put(duo, rtt, rtt->seq, size);
-    get(duo, rtt, rtt->seq, size);
-    if (duo->side == 1) put(duo, rtt, rtt->seq, size);
+    get(duo, rtt, &msg, rtt->seq, size);
+    if (duo->side == 1) put(duo, rtt, rtt->seq, size); /* the answer first, as who answers would */
+    lw_sub_release(rtt->sub, &msg);
     rtt->seq++;
 }
 
