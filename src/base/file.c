@@ -161,7 +161,14 @@ int lw__file_explain(const struct lw__dir *dir, const char *path, int code) {
                     strerror(-code), st.st_uid, st.st_gid, st.st_mode & 07777, geteuid());
 }
 
+/* Asked first: a tmpfs that is filled to find out may take all memory of the machine on the way. */
+static bool has_space(int fd, uint64_t size) {
+    struct statfs fs;
+    return fstatfs(fd, &fs) || fs.f_blocks == 0 || size / (uint64_t)fs.f_bsize <= (uint64_t)fs.f_bavail;
+}
+
 int lw__file_grow(int fd, uint64_t from, uint64_t to) {
+    if (to > from && !has_space(fd, to - from)) return -ENOSPC;
     const uint64_t step = 64 << 20; /* so that a signal can come through while gigabytes are taken */
     while (from < to) {
         uint64_t n = to - from < step ? to - from : step;

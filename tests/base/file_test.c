@@ -217,6 +217,16 @@ static void space_is_really_taken(void **state) {
     lw__dir_close(&dir);
 }
 
+/* A petabyte is refused before a byte of it is taken: filling a tmpfs to find out may take the machine's memory. */
+static void what_can_not_fit_is_refused_at_once(void **state) {
+    struct lw__dir dir;
+    char temp[LW__TEMP_MAX];
+    assert_int_equal(lw__dir_open(&dir, *state), 0);
+    assert_fails(lw__temp_make(&dir, "", UINT64_C(1) << 50, temp), -ENOSPC, "no space for a file");
+    assert_int_equal(faccessat(dir.fd, temp, F_OK, 0), -1);
+    lw__dir_close(&dir);
+}
+
 static void a_replaced_or_removed_file_is_not_the_same(void **state) {
     struct lw__dir dir = made(state);
     int fd = openat(dir.fd, "f", O_CREAT | O_RDWR | O_CLOEXEC, 0600);
@@ -353,6 +363,7 @@ int main(void) {
         t_test(no_path_leads_out_of_the_directory),
         t_test(an_open_that_fails_is_explained),
         t_test(space_is_really_taken),
+        t_test(what_can_not_fit_is_refused_at_once),
         t_test(a_replaced_or_removed_file_is_not_the_same),
         t_test(a_file_comes_whole_and_once),
         t_test(the_finished_file_is_not_locked),
