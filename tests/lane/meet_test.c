@@ -256,6 +256,62 @@ static void a_writer_takes_what_is_released_and_no_more(void **state) {
     end_lane();
 }
 
+/* ---- a length changes while it is read -------------------------------------------------------------------------- */
+
+static void be_at_the_start(void *arg) {
+    (void)arg;
+    as_first();
+    lw__reader_bind(&m.r, &m.mine, &m.mine.slots[0], t_owner(FIRST, LW__SLOT_RELIABLE));
+    m.r.rx.pos = m.r.rx.head = m.position;
+}
+
+static void tell(int rc, const struct lw_msg *msg) {
+    *m.told = (struct told){.rc = rc, .pos = msg->next - msg->position, .number = msg->len};
+}
+
+static void read_it(void *arg) {
+    struct lw_msg msg = {.len = 0};
+    (void)arg;
+    tell(lw__reader_next(&m.r, &msg), &msg);
+}
+
+static void read_it_inline(void *arg) {
+    struct lw_msg msg = {.len = 0};
+    (void)arg;
+    tell(lw_sub_next((struct lw_sub *)(void *)&m.r, &msg, 0), &msg);
+}
+
+static void set_length(uint64_t len) {
+    uint64_t *word = (uint64_t *)(void *)(m.lane.lane.data + (m.position & m.lane.lane.mask));
+    lw__store(word, lw__header(len, 1, LW__COMMITTED));
+}
+
+static void make_it_impossible(void) {
+    set_length(UINT32_MAX - 100);
+}
+
+static void make_it_longer(void) {
+    set_length(80);
+}
+
+/* The length that was checked is the one that is handed out, and goes with where the next one begins. */
+static void one_length_or_refused(void) {
+    if (m.told->rc == LW_ECORRUPT) return;
+    T_FITS(m.told->rc == 1 && (m.told->number == 40 || m.told->number == 80));
+    T_FITS(m.told->pos == lw__record_size(m.told->number));
+}
+
+static void pitfall_1_a_length_changes_while_it_is_read(void **state) {
+    (void)state;
+    t_need_ptrace();
+    fill_lane(1, 0);
+    m.position = RING;
+    set_length(40);
+    meet(be_at_the_start, read_it, make_it_impossible, one_length_or_refused, 1000);
+    meet(be_at_the_start, read_it_inline, make_it_longer, one_length_or_refused, 1000);
+    end_lane();
+}
+
 /* ---- seeking ----------------------------------------------------------------------------------------------------- */
 
 /* A reader near the end of the log, in a slot before or after the one that seeking will borrow. */
@@ -528,6 +584,7 @@ int main(void) {
         t_test(somebody_joins_while_a_writer_gains_room),
         t_test(somebody_looks_while_a_message_is_sent),
         t_test(a_writer_takes_what_is_released_and_no_more),
+        t_test(pitfall_1_a_length_changes_while_it_is_read),
         t_test(a_writer_goes_round_while_somebody_seeks_back),
         t_test(somebody_seeks_back_while_a_writer_gains_room),
         t_test(a_writer_looks_at_slots_while_a_seeker_changes_them),
