@@ -182,7 +182,7 @@ static void rate_side(struct duo *duo) {
 }
 
 int bench_lane_rate(int argc, char **argv) {
-    struct bench_options options = {.size = 8, .rounds = 60, .release = 16};
+    struct bench_options options = {.size = 8, .rounds = 300, .release = 16};
     const struct option_row rows[] = {
         BENCH_SIZE(options), BENCH_RING(options),    BENCH_ROUND_COUNT(options),
         BENCH_API(options),  BENCH_RELEASE(options), BENCH_READERS(options),

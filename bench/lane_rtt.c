@@ -126,7 +126,7 @@ static void side(struct duo *duo) {
 }
 
 int bench_lane_rtt(int argc, char **argv) {
-    struct bench_options options = {.size = 8, .rounds = 60};
+    struct bench_options options = {.size = 8, .rounds = 120};
     const struct option_row rows[] = {BENCH_SIZE(options), BENCH_RING(options), BENCH_ROUND_COUNT(options), OPTION_END};
     const struct usage usage = {
         .command = "bench lane-rtt",

@@ -3,7 +3,7 @@
  * examples/pub.c - publishes ten messages.
  *
  *     cc -std=c11 pub.c -o pub $(pkg-config --cflags --libs laneway)
- *     ./sub & ./pub
+ *     ./pub && ./sub
  */
 #include <stdio.h>
 
@@ -17,7 +17,7 @@ struct tick {
 int main(void) {
     struct lw_bus *bus;
     struct lw_pub *pub;
-    if (lw_bus_open(&bus, NULL) || lw_pub_open(&pub, bus, "prices", NULL))
+    if (lw_bus_open(&bus, NULL) || lw_pub_open(&pub, bus, "ticks", NULL))
         return fprintf(stderr, "%s\n", lw_errtext()), 1;
     for (int i = 0; i < 10; i++) {
         struct tick tick = {i, 100 + i / 8.0};

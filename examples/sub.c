@@ -6,7 +6,7 @@
  *     ./sub
  *
  * The name makes the subscriber durable: once it has run, nothing is lost while it is not running, and what it has
- * released does not come again. `laneway forget prices example` gives the name up.
+ * released does not come again. `laneway forget ticks example` gives the name up.
  */
 #include <stdio.h>
 
@@ -17,8 +17,13 @@ struct tick {
     double price;
 };
 
-static void show(const struct tick *tick) {
-    printf("%d: %.3f\n", tick->number, tick->price);
+/* What stands in the ring is input: look at the length before you look at the rest. */
+static void show(const struct lw_msg *msg) {
+    const struct tick *tick = msg->data;
+    if (msg->len == sizeof *tick)
+        printf("%d: %.3f\n", tick->number, tick->price);
+    else
+        fprintf(stderr, "message %llu has %zu bytes, that is no tick\n", (unsigned long long)msg->number, msg->len);
 }
 
 int main(void) {
@@ -26,10 +31,10 @@ int main(void) {
     struct lw_sub *sub;
     struct lw_msg msg;
     int got;
-    struct lw_sub_options options = {.size = sizeof options, .name = "example"};
-    if (lw_bus_open(&bus, NULL) || lw_sub_open(&sub, bus, "prices", &options))
+    struct lw_sub_options options = {.size = sizeof options, .name = "example", .from = LW_FROM_OLDEST};
+    if (lw_bus_open(&bus, NULL) || lw_sub_open(&sub, bus, "ticks", &options))
         return fprintf(stderr, "%s\n", lw_errtext()), 1;
-    for (; (got = lw_sub_next(sub, &msg, LW_SEC(1))) == 1; lw_sub_release(sub, &msg)) show(msg.data);
+    for (; (got = lw_sub_next(sub, &msg, LW_SEC(1))) == 1; lw_sub_release(sub, &msg)) show(&msg);
     if (got != LW_EEMPTY) fprintf(stderr, "%s\n", lw_strerror(got));
     lw_sub_close(sub);
     return lw_bus_close(bus) != 0 || got != LW_EEMPTY;

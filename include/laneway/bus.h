@@ -99,7 +99,7 @@ struct lw_clean_result {
 #define LW_CLEAN_RESULT_INIT                                                                                           \
     { sizeof(struct lw_clean_result), 0, 0, 0, 0 }
 
-/* Takes back what dead processes left. Whoever opens a topic does this for that topic, so nobody needs it; it tidies.
+/* Takes back what dead processes left, unfinished files too. Whoever opens a topic does this for that topic, so nobody needs it; it tidies.
  * `result` may be NULL. */
 LW_API int lw_bus_clean(struct lw_bus *bus, struct lw_clean_result *result);
 

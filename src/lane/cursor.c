@@ -71,7 +71,7 @@ int lw__lane_tail(const struct lw__lane *lane, struct lw__place *place) {
     *place = (struct lw__place){0, 0};
     for (int tries = 0; tries < 1000 && again; tries++) {
         if (!lw__cursor_load(&lane->ctl->tail, place)) return LW_ECORRUPT;
-        if (place->pos < lane->id->start || place->pos >= LW__POSITION_END) return LW_ECORRUPT;
+        if (place->pos < lane->start || place->pos >= LW__POSITION_END) return LW_ECORRUPT;
         rc = walk_to_end(lane, place, &again);
     }
     return rc;

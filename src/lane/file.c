@@ -88,7 +88,7 @@ static int check_version(const struct lw__lane_id *id, const char *path) {
 static int check_shape(const struct lw__lane_id *id, uint64_t file_size, const char *path) {
     bool right = lw__is_power_of_two(id->ring) && id->ring >= LW__RING_MIN && id->ring <= LW__RING_MAX &&
                  id->slots >= 1 && id->slots <= LW__SLOTS_MAX && id->head_size == head_size(id->slots) &&
-                 id->start % id->ring == 0 && id->start < UINT64_C(1) << 63 && id->schema[sizeof id->schema - 1] == 0;
+                 id->start % id->ring == 0 && id->start < LW__POSITION_END && id->schema[sizeof id->schema - 1] == 0;
     if (!right) return lw__fail(LW_ECORRUPT, "%s: impossible ring, slot or position numbers in page 0", path);
 #ifdef LW_PLANT_FILE_SIZE_NOT_CHECKED
     return 0;
@@ -129,6 +129,7 @@ int lw__lane_map(struct lw__lane *lane, int fd, enum lw__access access, const ch
                               .head_size = id.head_size,
                               .ring = id.ring,
                               .mask = id.ring - 1,
+                              .start = id.start,
                               .slots_max = id.slots,
                               .segment_shift = (uint32_t)__builtin_ctzll(id.ring / LW__MARKS),
                               .record_max = record_max(id.ring),

@@ -88,7 +88,7 @@ int lw__reader_resume(struct lw__reader *r) {
     uint64_t header, size;
     if (!lw__cursor_load(&r->slot->cursor, &place) || lw__lane_tail(r->lane, &tail)) return LW_ECORRUPT;
     r->rx.pos = place.pos;
-    if (place.pos < r->lane->id->start || place.pos > tail.pos || place.pos + r->lane->ring < tail.pos + 8)
+    if (place.pos < r->lane->start || place.pos > tail.pos || place.pos + r->lane->ring < tail.pos + 8)
         return LW_ECORRUPT;
     if (lw__record_at(r->lane, place.pos, &header, &size) < 0) return LW_ECORRUPT;
     begin_at(r, &place);

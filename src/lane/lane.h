@@ -35,6 +35,7 @@ struct lw__lane {
     uint64_t head_size;
     uint64_t ring;
     uint64_t mask;
+    uint64_t start; /* first position: a copy, like the ones above, since the file may change under us */
     uint32_t slots_max;
     uint32_t segment_shift; /* a segment is ring / 64 */
     uint64_t record_max;    /* largest payload */

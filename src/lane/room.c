@@ -69,7 +69,7 @@ int lw__writer_room(struct lw__writer *w, uint64_t end) {
 #endif
     if (over <= w->limit) return 0;
     if (lw__load(&lane->ctl->lock) != w->owner) return LW_ECLOSED; /* a node file removed by hand: an heir writes now */
-    uint64_t start = lane->id->start, need = over > start + lane->ring ? over - lane->ring : start;
+    uint64_t start = lane->start, need = over > start + lane->ring ? over - lane->ring : start;
 #ifndef LW_PLANT_HORIZON_BEFORE_LOOK
     if (still_full(w, need) || lowest_head(w, false) < need) return LW_EFULL;
 #endif

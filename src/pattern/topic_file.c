@@ -85,6 +85,12 @@ int lw__topic_open_existing(struct lw__topic *t, enum lw__access access) {
     return rc;
 }
 
+/* A full disk may be full of what a killed creator did not finish. 1: some of that is gone, try again. */
+static int after_no_space(struct lw__topic *t) {
+    struct lw_clean_result result = LW_CLEAN_RESULT_INIT;
+    return lw__bus_clean_nodes(t->bus, &result) == 0 && result.files ? 1 : -ENOSPC;
+}
+
 /* One try: 0 done, 1 again, or an error. */
 static int open_once(struct lw__topic *t, const struct lw_shape *shape, enum lw__access access) {
     int rc = open_file(t, access);
@@ -92,6 +98,7 @@ static int open_once(struct lw__topic *t, const struct lw_shape *shape, enum lw_
         struct lw__lane_shape full;
         rc = lw__shape_full(t->name, shape, &full);
         if (!rc) rc = lw__topic_make(t, &full);
+        if (rc == -ENOSPC) return after_no_space(t);
         return rc == 0 || rc == -EEXIST || rc == -ENOENT ? 1 : rc; /* ENOENT: somebody tidied the empty folder away */
     }
     if (rc) return rc;

@@ -322,6 +322,16 @@ static bool no_space(int rc, const char *where) {
     return rc == -ENOSPC && strstr(lw_errtext(), where) && strstr(lw_errtext(), "smaller ring");
 }
 
+/* A creator was killed when it had taken most of the disk. */
+static void room_is_found_in_what_the_dead_left(struct lw_bus *bus, const char *dir) {
+    const char *left = tt_text("%s/topics/small/.new-0123456789ab", dir);
+    int fd = open(left, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+    T_NEED(fd >= 0 && !posix_fallocate(fd, 0, 350 << 10) && !close(fd));
+    struct lw_pub *pub = tt_pub(bus, "after");
+    T_NEED(!tt_exists(tt_text("%s/topics/small/.new-0123456789ab", dir)));
+    lw_pub_close(pub);
+}
+
 static void on_a_full_disk(struct lw_bus *bus, const char *dir) {
     struct lw_pub *pub = tt_pub(bus, "small"), *no;
     struct lw_sub *sub = tt_sub(bus, "small", NULL, LW_FROM_NOW), *none;
@@ -342,6 +352,7 @@ static void on_a_full_disk(struct lw_bus *bus, const char *dir) {
     }
     lw_sub_close(sub);
     lw_pub_close(pub);
+    room_is_found_in_what_the_dead_left(bus, dir);
     T_NEED(!lw_bus_close(bus));
 }
 

@@ -3,6 +3,7 @@
 #include "util/step.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/ptrace.h>
@@ -47,8 +48,20 @@ static void go_on(struct t_step *step, enum __ptrace_request how) {
     if (ptrace(how, step->child.pid, NULL, NULL)) fail_msg("ptrace: %s", strerror(errno));
 }
 
+/* On one processor: a step is three times as fast when none has to be woken. Children inherit it. */
+static void share_a_processor(bool share) {
+    static cpu_set_t all;
+    static bool known;
+    cpu_set_t one;
+    if (!known) known = !sched_getaffinity(0, sizeof all, &all);
+    CPU_ZERO(&one);
+    CPU_SET((size_t)sched_getcpu(), &one);
+    if (known) sched_setaffinity(0, sizeof all, share ? &one : &all);
+}
+
 struct t_step t_step_begin(void (*prepare)(void *arg), void (*operate)(void *arg), void *arg) {
     struct task task = {prepare, operate, arg};
+    share_a_processor(true);
     struct t_step step = {.child = t_fork(run, &task)};
     if (next_stop(&step) != SIGSTOP) fail_msg("the child did not stop");
     return step;
@@ -71,6 +84,7 @@ void t_step_finish(struct t_step *step) {
 
 void t_step_end(struct t_step *step) {
     if (step->child.pid) t_kill(&step->child);
+    share_a_processor(false);
 }
 
 /* ---- points ------------------------------------------------------------------------------------------------------ */

@@ -62,9 +62,14 @@ static const struct command *find_command(const char *name) {
     return NULL;
 }
 
-static int refuse_command(const char *name) {
-    fprintf(stderr, "laneway: '%s' is not a command\n", name);
-    print_usage(stderr);
+/* Options come behind the command; --json is heard all the same, so that a refusal is JSON where JSON is wanted. */
+static int refuse_command(int argc, char **argv) {
+    for (int i = 1; i < argc; i++)
+        if (!strcmp(argv[i], "--json")) common.json = true;
+    if (argv[1][0] == '-')
+        fail(-EINVAL, "options come behind the command, as in: laneway ls %s", argv[1]);
+    else
+        fail(-EINVAL, "'%s' is not a command; laneway --help lists them", argv[1]);
     return EXIT_USAGE;
 }
 
@@ -75,7 +80,7 @@ int main(int argc, char **argv) {
         print_usage(stderr);
         return EXIT_USAGE;
     }
-    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
+    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
         print_usage(stdout);
         return finish_stdout(EXIT_OK);
     }
@@ -84,6 +89,6 @@ int main(int argc, char **argv) {
         return finish_stdout(EXIT_OK);
     }
     const struct command *command = find_command(argv[1]);
-    if (!command) return refuse_command(argv[1]);
+    if (!command) return refuse_command(argc, argv);
     return finish_stdout(command->main(argc - 1, argv + 1));
 }

@@ -160,7 +160,7 @@ static int skip(struct run *run, uint64_t number) {
 static int report(struct run *run, int rc) {
     const char *topic = run->topic;
     if (rc == -EINTR && stop_asked()) return EXIT_INTERRUPTED;
-    if (rc == LW_EFULL) return fail(rc, "%s: full: %s", topic, lw_pub_explain(run->pub));
+    if (rc == LW_EFULL) return fail(rc, "%s", lw_pub_explain(run->pub));
     if (rc == LW_ETOOBIG)
         return fail(rc, "%s: message %" PRIu64 " of the input is too big: at most %zu bytes fit", topic,
                     run->skipped + run->messages, lw_pub_max(run->pub));
