@@ -72,7 +72,8 @@ struct lw__lane_state {
                        out. Release; a death leaves it set, which is the safe side */
     uint64_t superseded; /* 1: another file may stand at the path. Stored before a full fence and a look at the slots;
                             whoever attaches looks at it after a full fence (pairs). A death leaves 1 with the path
-                            unchanged: the next one to hold the file lock clears it */
+                            unchanged: the next one to hold the file lock clears it. Who waits and finds that somebody
+                            removed the file by hand stores it too, without the lock: then it is true for good */
     uint64_t room[4];
 };
 
