@@ -177,21 +177,23 @@ static void topic_name(const struct duo *duo, const char *topic, char name[96]) 
     snprintf(name, 96, "%s%s", duo->prefix, topic);
 }
 
-struct lw_pub *duo_publish(struct duo *duo, const char *topic) {
+struct lw_pub *duo_publish(struct duo *duo, const char *topic, unsigned flags) {
     struct lw_pub_options options = LW_PUB_OPTIONS_INIT;
     struct lw_pub *pub;
     char name[96];
     topic_name(duo, topic, name);
+    options.flags = flags;
     options.shape.ring = duo->options->ring;
     if (lw_pub_open(&pub, duo->bus, name, &options)) duo_fail(duo, "%s", lw_errtext());
     return pub;
 }
 
-struct lw_sub *duo_subscribe(struct duo *duo, const char *topic) {
+struct lw_sub *duo_subscribe(struct duo *duo, const char *topic, unsigned flags) {
     struct lw_sub_options options = LW_SUB_OPTIONS_INIT;
     struct lw_sub *sub;
     char name[96];
     topic_name(duo, topic, name);
+    options.flags = flags;
     options.shape.ring = duo->options->ring;
     if (lw_sub_open(&sub, duo->bus, name, &options)) duo_fail(duo, "%s", lw_errtext());
     return sub;

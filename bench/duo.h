@@ -46,9 +46,9 @@ void duo_meet(struct duo *duo);
 /* Ends the run: the sentence is what the user sees. */
 __attribute__((noreturn, format(printf, 2, 3))) void duo_fail(struct duo *duo, const char *format, ...);
 
-/* Opens a topic of this run. */
-struct lw_pub *duo_publish(struct duo *duo, const char *topic);
-struct lw_sub *duo_subscribe(struct duo *duo, const char *topic);
+/* Opens a topic of this run. `flags` as in lw_pub_options, lw_sub_options. */
+struct lw_pub *duo_publish(struct duo *duo, const char *topic, unsigned flags);
+struct lw_sub *duo_subscribe(struct duo *duo, const char *topic, unsigned flags);
 
 /* The reference: nanoseconds a round trip of two cache lines, mean of `trips`. Both sides call it;
  * side 0 gets the figure. */

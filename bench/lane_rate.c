@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * bench/lane_rate.c - messages a second from one process to another, and what further subscribers cost the publisher.
+ * bench/lane_rate.c - messages a second from one process to another, by an exclusive publisher or a lone one of a shared
+ * topic, and what further subscribers, reliable or lossy, cost the publisher.
  *
  * Side 0 publishes, side 1 reads. A round is from before the first send to after the last release. How both go about it
  * is what was fastest when all of it was measured: a subscriber that finds nothing lets the publisher get ahead for a
  * microsecond, so that the two are not always at the same cache line, and releases every 16th message; small messages
  * go by send through a ring of 16 MiB, large ones are built in place in one of 4 MiB. Options change each of these.
  *
- * Further subscribers are handles in the reading process, which moves all of them to the end of the log each 1/64 of
- * the ring, so that they are never the ones that hold the publisher back.
+ * Further subscribers are handles in the reading process. Reliable ones are all moved to the end of the log each 1/64 of
+ * the ring, so that they are never the ones that hold the publisher back. Lossy ones read all of it at the same points.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -33,6 +34,7 @@ struct stream {
     struct lw_sub *sub;
     struct lw_sub *further[BENCH_READERS_MOST];
     uint64_t furthers;
+    bool lossy;       /* the further ones */
     uint64_t seq;     /* of the next message */
     uint64_t move_at; /* position at which the further ones move next */
     uint64_t count;   /* messages in a round */
@@ -68,10 +70,25 @@ ALWAYS void put_all(struct duo *duo, struct stream *stream, size_t size) {
 
 /* ---- reading ------------------------------------------------------------------------------ */
 
+/* Reads all there is, and compares what was not lost. */
+static void read_lossy(struct duo *duo, struct lw_sub *sub) {
+    size_t size = duo->options->size;
+    struct lw_msg msg;
+    for (int got; (got = lw_sub_next(sub, &msg, 0)) != LW_EEMPTY;) {
+        if (got != 1 && got != LW_EGAP) duo_fail(duo, "lossy next: %s", lw_strerror(got));
+        if (got == 1 && (msg.len != size || payload_differs(msg.data, size, msg.number)))
+            duo_fail(duo, "lossy: message %llu came wrong", (unsigned long long)msg.number);
+        if (got == 1) lw_sub_release(sub, &msg);
+    }
+}
+
 /* Of no effect without further ones: move_at is out of reach then. */
 static void move_further(struct duo *duo, struct stream *stream, uint64_t position) {
     for (uint64_t i = 0; i < stream->furthers; i++)
-        if (lw_sub_seek(stream->further[i], LW_FROM_NOW, 0)) duo_fail(duo, "seek: %s", lw_errtext());
+        if (stream->lossy)
+            read_lossy(duo, stream->further[i]);
+        else if (lw_sub_seek(stream->further[i], LW_FROM_NOW, 0))
+            duo_fail(duo, "seek: %s", lw_errtext());
     if (stream->furthers) stream->move_at = position + duo->options->ring / 64;
 }
 
@@ -126,18 +143,20 @@ static void run(struct duo *duo, struct stream *stream) {
     }
 }
 
-static void open_stream(struct duo *duo, struct stream *stream, const char *topic, uint64_t furthers) {
+static void open_stream(struct duo *duo, struct stream *stream, const char *topic, unsigned pub_flags,
+                        uint64_t furthers, bool lossy) {
     size_t size = duo->options->size;
     uint64_t count = ROUND_BYTES / (size + 8);
-    *stream = (struct stream){.furthers = furthers};
+    *stream = (struct stream){.furthers = furthers, .lossy = lossy};
     stream->count = count > MOST ? MOST : count < LEAST ? LEAST : count;
     stream->buffer = aligned_alloc(64, (size + 64) & ~(size_t)63);
     if (!stream->buffer) duo_fail(duo, "no memory");
     if (duo->side == 0) {
-        stream->pub = duo_publish(duo, topic);
+        stream->pub = duo_publish(duo, topic, pub_flags);
     } else {
-        stream->sub = duo_subscribe(duo, topic);
-        for (uint64_t i = 0; i < furthers; i++) stream->further[i] = duo_subscribe(duo, topic);
+        stream->sub = duo_subscribe(duo, topic, 0);
+        for (uint64_t i = 0; i < furthers; i++)
+            stream->further[i] = duo_subscribe(duo, topic, lossy ? LW_SUB_LOSSY : 0);
         if (!furthers) stream->move_at = UINT64_MAX;
     }
     duo_meet(duo);
@@ -150,10 +169,10 @@ static void close_stream(struct stream *stream) {
     free(stream->buffer);
 }
 
-/* What was fastest. */
-static void choose(const struct usage *usage, struct bench_options *options) {
+/* What was fastest. In place is for exclusive publishers. */
+static void choose(const struct usage *usage, struct bench_options *options, bool shared) {
     bool large = options->size >= PAYLOAD_LARGE;
-    if (options->api == BENCH_BEST) options->api = large ? BENCH_RESERVE : BENCH_SEND;
+    if (options->api == BENCH_BEST || shared) options->api = large && !shared ? BENCH_RESERVE : BENCH_SEND;
     bench_choose_ring(usage, options, large ? 4 << 20 : 16 << 20);
     uint64_t most = options->ring / 4 / (options->size + 16);
     if (options->release > most) options->release = most ? most : 1; /* a publisher must not wait for what is held */
@@ -173,12 +192,29 @@ static double rate_reference(struct duo *duo, void *user) {
     return duo_pingpong(duo, TRIPS);
 }
 
-static void rate_side(struct duo *duo) {
+static void rate_of(struct duo *duo, unsigned flags) {
     const struct duo_steps steps = {rate_value, rate_reference, NULL};
     struct stream stream;
-    open_stream(duo, &stream, "rate", duo->options->readers);
+    open_stream(duo, &stream, "rate", flags, duo->options->readers, false);
     duo_alternate(duo, &steps, &stream);
     close_stream(&stream);
+}
+
+static void rate_side(struct duo *duo) {
+    rate_of(duo, LW_PUB_EXCLUSIVE);
+}
+
+static void shared_side(struct duo *duo) {
+    rate_of(duo, duo->options->no_bias ? LW_PUB_NO_BIAS : 0);
+}
+
+static int report_rate(const struct bench_options *options, struct bench_result *result, void (*side)(struct duo *)) {
+    int code = duo_run(side, options, result);
+    if (code) return code;
+    result->per_rtt = result->reference / result->value;
+    result->value = 1e9 / result->value;
+    bench_report(options, result);
+    return EXIT_OK;
 }
 
 int bench_lane_rate(int argc, char **argv) {
@@ -197,19 +233,52 @@ int bench_lane_rate(int argc, char **argv) {
                  "Runs on a bus of its own, unless --bus names one.",
         .rows = rows,
     };
-    struct bench_result result = {
-        .bench = "lane-rate", .unit = "msg/s", .ratio = NAN, .p50 = NAN, .p99 = NAN, .p999 = NAN, .samples = NAN};
+    struct bench_result result = {.bench = "lane-rate",
+                                  .least_share = NAN,
+                                  .unit = "msg/s",
+                                  .ratio = NAN,
+                                  .p50 = NAN,
+                                  .p99 = NAN,
+                                  .p999 = NAN,
+                                  .samples = NAN};
     bench_options_read(&usage, &options, argc, argv);
-    choose(&usage, &options);
-    int code = duo_run(rate_side, &options, &result);
-    if (code) return code;
-    result.per_rtt = result.reference / result.value;
-    result.value = 1e9 / result.value;
-    bench_report(&options, &result);
-    return EXIT_OK;
+    choose(&usage, &options, false);
+    return report_rate(&options, &result, rate_side);
 }
 
-/* ---- lane-readers ------------------------------------------------------------------------- */
+int bench_shared_rate(int argc, char **argv) {
+    struct bench_options options = {.size = 8, .rounds = 300, .release = 16};
+    const struct option_row rows[] = {
+        BENCH_SIZE(options),
+        BENCH_RING(options),
+        BENCH_ROUND_COUNT(options),
+        BENCH_RELEASE(options),
+        BENCH_READERS(options),
+        BENCH_NO_BIAS(options),
+        OPTION_END,
+    };
+    const struct usage usage = {
+        .command = "bench shared-rate",
+        .arguments = "",
+        .about = "Measures messages a second from the only publisher of a shared topic to another process,\n"
+                 "on two cores. Reference and figures as in lane-rate.\n"
+                 "Runs on a bus of its own, unless --bus names one.",
+        .rows = rows,
+    };
+    struct bench_result result = {.bench = "shared-rate",
+                                  .least_share = NAN,
+                                  .unit = "msg/s",
+                                  .ratio = NAN,
+                                  .p50 = NAN,
+                                  .p99 = NAN,
+                                  .p999 = NAN,
+                                  .samples = NAN};
+    bench_options_read(&usage, &options, argc, argv);
+    choose(&usage, &options, true);
+    return report_rate(&options, &result, shared_side);
+}
+
+/* ---- lane-readers, lossy-rate ------------------------------------------------------------- */
 
 struct pair {
     struct stream alone, crowded;
@@ -237,15 +306,31 @@ static double readers_reference(struct duo *duo, void *user) {
     return cost(duo, &((struct pair *)user)->alone);
 }
 
-static void readers_side(struct duo *duo) {
+static void cost_of(struct duo *duo, bool lossy) {
     const struct duo_steps steps = {readers_value, readers_reference, NULL};
     struct pair pair;
-    open_stream(duo, &pair.alone, "alone", 0);
-    open_stream(duo, &pair.crowded, "crowded", duo->options->readers);
+    open_stream(duo, &pair.alone, "alone", LW_PUB_EXCLUSIVE, 0, false);
+    open_stream(duo, &pair.crowded, "crowded", LW_PUB_EXCLUSIVE, duo->options->readers, lossy);
     pair.alone.count = pair.crowded.count = duo->options->ring / 2 / (duo->options->size + 16);
     duo_alternate(duo, &steps, &pair);
     close_stream(&pair.alone);
     close_stream(&pair.crowded);
+}
+
+static void readers_side(struct duo *duo) {
+    cost_of(duo, false);
+}
+
+static void lossy_side(struct duo *duo) {
+    cost_of(duo, true);
+}
+
+static int report_cost(const struct bench_options *options, struct bench_result *result, void (*side)(struct duo *)) {
+    int code = duo_run(side, options, result);
+    if (code) return code;
+    result->ratio = result->value / result->reference;
+    bench_report(options, result);
+    return EXIT_OK;
 }
 
 int bench_lane_readers(int argc, char **argv) {
@@ -265,13 +350,45 @@ int bench_lane_readers(int argc, char **argv) {
                  "Runs on a bus of its own, unless --bus names one.",
         .rows = rows,
     };
-    struct bench_result result = {
-        .bench = "lane-readers", .unit = "ns", .per_rtt = NAN, .p50 = NAN, .p99 = NAN, .p999 = NAN, .samples = NAN};
+    struct bench_result result = {.bench = "lane-readers",
+                                  .least_share = NAN,
+                                  .unit = "ns",
+                                  .per_rtt = NAN,
+                                  .p50 = NAN,
+                                  .p99 = NAN,
+                                  .p999 = NAN,
+                                  .samples = NAN};
     bench_options_read(&usage, &options, argc, argv);
-    choose(&usage, &options);
-    int code = duo_run(readers_side, &options, &result);
-    if (code) return code;
-    result.ratio = result.value / result.reference;
-    bench_report(&options, &result);
-    return EXIT_OK;
+    choose(&usage, &options, false);
+    return report_cost(&options, &result, readers_side);
+}
+
+int bench_lossy_rate(int argc, char **argv) {
+    struct bench_options options = {.size = 8, .rounds = 60, .release = 16, .readers = 1};
+    const struct option_row rows[] = {
+        BENCH_SIZE(options), BENCH_RING(options),    BENCH_ROUND_COUNT(options),
+        BENCH_API(options),  BENCH_RELEASE(options), BENCH_READERS(options),
+        OPTION_END,
+    };
+    const struct usage usage = {
+        .command = "bench lossy-rate",
+        .arguments = "",
+        .about = "Measures what a message costs the publisher, in ns, with lossy subscribers (one, unless\n"
+                 "--readers says otherwise) beside a reliable one. The reference is the same topic without them.\n"
+                 "Both are measured in turn; the best round of each counts. The lossy subscribers belong to the\n"
+                 "reading process and receive everything, each 1/64 of the ring.\n"
+                 "Runs on a bus of its own, unless --bus names one.",
+        .rows = rows,
+    };
+    struct bench_result result = {.bench = "lossy-rate",
+                                  .least_share = NAN,
+                                  .unit = "ns",
+                                  .per_rtt = NAN,
+                                  .p50 = NAN,
+                                  .p99 = NAN,
+                                  .p999 = NAN,
+                                  .samples = NAN};
+    bench_options_read(&usage, &options, argc, argv);
+    choose(&usage, &options, false);
+    return report_cost(&options, &result, lossy_side);
 }

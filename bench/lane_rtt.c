@@ -104,8 +104,8 @@ static void sample(struct duo *duo, void *user) {
 
 static void open_topics(struct duo *duo, struct rtt *rtt) {
     size_t size = duo->options->size;
-    rtt->pub = duo_publish(duo, duo->side ? "pong" : "ping");
-    rtt->sub = duo_subscribe(duo, duo->side ? "ping" : "pong");
+    rtt->pub = duo_publish(duo, duo->side ? "pong" : "ping", LW_PUB_EXCLUSIVE);
+    rtt->sub = duo_subscribe(duo, duo->side ? "ping" : "pong", 0);
     rtt->trips = size < LARGE ? TRIPS : 1 + TRIPS * (uint64_t)LARGE / size;
     rtt->samples = calloc(SAMPLES_MOST, sizeof *rtt->samples);
     rtt->buffer = aligned_alloc(64, (size + 64) & ~(size_t)63);
@@ -136,7 +136,7 @@ int bench_lane_rtt(int argc, char **argv) {
                  "the best round of each counts. Runs on a bus of its own, unless --bus names one.",
         .rows = rows,
     };
-    struct bench_result result = {.bench = "lane-rtt", .unit = "ns", .per_rtt = NAN};
+    struct bench_result result = {.bench = "lane-rtt", .least_share = NAN, .unit = "ns", .per_rtt = NAN};
     bench_options_read(&usage, &options, argc, argv);
     bench_choose_ring(&usage, &options, 256 << 10);
     int code = duo_run(side, &options, &result);

@@ -10,5 +10,8 @@ const struct bench lw_benches[] = {
     {"lane-rtt", bench_lane_rtt, "a message there and one back, against a bare cache-line ping-pong"},
     {"lane-rate", bench_lane_rate, "messages a second from one process to another"},
     {"lane-readers", bench_lane_readers, "what further subscribers add to the cost of a message"},
+    {"shared-rate", bench_shared_rate, "messages a second from the only publisher of a shared topic"},
+    {"lossy-rate", bench_lossy_rate, "what lossy subscribers add to the cost of a message"},
+    {"contend-rate", bench_contend_rate, "messages a second of two publishers of a topic, against a lone one"},
     {NULL, NULL, NULL},
 };

@@ -23,6 +23,13 @@ const char *bench_parse_readers(const char *text, void *value) {
     return NULL;
 }
 
+const char *bench_parse_batch(const char *text, void *value) {
+    uint64_t batch;
+    if (parse_number(text, &batch) || !batch || batch > BENCH_BATCH_MOST) return "a number from 1 to 64";
+    *(uint64_t *)value = batch;
+    return NULL;
+}
+
 const char *bench_parse_api(const char *text, void *value) {
     bool reserve = strcmp(text, "reserve") == 0;
     if (!reserve && strcmp(text, "send") != 0) return "send or reserve";
@@ -63,6 +70,7 @@ static void print_json(const struct bench_options *options, const struct bench_r
     print_field("p50", result->p50, ",");
     print_field("p99", result->p99, ",");
     print_field("p999", result->p999, ",");
+    print_field("least_share", result->least_share, ",");
     if (isnan(result->samples))
         printf("\"samples\":null}\n");
     else
@@ -82,6 +90,7 @@ static void print_table(const struct bench_options *options, const struct bench_
     print_row("p50", result->p50, "ns");
     print_row("p99", result->p99, "ns");
     print_row("p99.9", result->p999, "ns");
+    print_row("least_share", result->least_share, "of one publisher, in the worst second");
     print_row("samples", result->samples, "");
 }
 

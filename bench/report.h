@@ -13,6 +13,7 @@ enum {
     BENCH_ROUNDS_LEAST = 15, /* a result is the best round of at least so many */
     BENCH_ROUNDS_MOST = 1000,
     BENCH_SIZE_MOST = 16 << 20,
+    BENCH_BATCH_MOST = 64,
     BENCH_READERS_MOST = 63 /* further ones: a topic has 64 slots unless made otherwise */
 };
 
@@ -28,6 +29,8 @@ struct bench_options {
     uint64_t rounds;  /* how often value and reference are measured in turn */
     uint64_t readers; /* further subscribers */
     uint64_t release; /* the subscriber releases every so many messages */
+    uint64_t batch;   /* messages published at once */
+    bool no_bias;     /* shared publishers never keep the lock */
     enum bench_api api;
 };
 
@@ -45,6 +48,12 @@ struct bench_options {
 #define BENCH_READERS(options)                                                                                         \
     { "readers", 0, bench_parse_readers, &(options).readers, "N", "further subscribers, to 63" }
 
+#define BENCH_NO_BIAS(options)                                                                                         \
+    { "no-bias", 0, parse_flag, &(options).no_bias, NULL, "never keep the lock for the next message" }
+#define BENCH_BATCH(options)                                                                                           \
+    { "batch", 0, bench_parse_batch, &(options).batch, "N", "messages published at once, 1 to 64" }
+
+const char *bench_parse_batch(const char *text, void *value);
 const char *bench_parse_rounds(const char *text, void *value);
 const char *bench_parse_readers(const char *text, void *value);
 const char *bench_parse_api(const char *text, void *value);
@@ -65,7 +74,8 @@ struct bench_result {
     double ratio;     /* value / reference */
     double per_rtt;   /* messages moved while the reference makes one round trip */
     double p50, p99, p999;
-    double samples; /* behind the percentiles */
+    double samples;     /* behind the percentiles */
+    double least_share; /* of one of two publishers, in the worst second */
 };
 
 /* Prints one result to stdout. */

@@ -113,6 +113,7 @@ static void be_publisher(const struct part *part) {
     struct lw_bus *bus = part_open_bus(part);
     struct lw_pub *pub;
     options.shape.ring = RING;
+    options.flags = LW_PUB_EXCLUSIVE; /* it builds messages in place */
     if (lw_pub_open(&pub, bus, TOPIC, &options)) give_up(part->notes, "%s", lw_errtext());
     if (lw_pub_stats(pub, &stats)) give_up(part->notes, "no statistics");
     note_set(&part->notes->resumed, stats.number);

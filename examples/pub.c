@@ -4,6 +4,8 @@
  *
  *     cc -std=c11 pub.c -o pub $(pkg-config --cflags --libs laneway)
  *     ./pub && ./sub
+ *
+ * Others may publish to the topic at the same time: run it twice at once, and each one's messages keep their order.
  */
 #include <stdio.h>
 

@@ -34,7 +34,14 @@ int main(void) {
     struct lw_sub_options options = {.size = sizeof options, .name = "example", .from = LW_FROM_OLDEST};
     if (lw_bus_open(&bus, NULL) || lw_sub_open(&sub, bus, "ticks", &options))
         return fprintf(stderr, "%s\n", lw_errtext()), 1;
-    for (; (got = lw_sub_next(sub, &msg, LW_SEC(1))) == 1; lw_sub_release(sub, &msg)) show(&msg);
+    while ((got = lw_sub_next(sub, &msg, LW_SEC(1))) == 1 || got == LW_EGAP || got == LW_EEVICTED) {
+        if (got == 1) {
+            show(&msg);
+            lw_sub_release(sub, &msg);
+        } else {
+            fprintf(stderr, "before message %llu: %s\n", (unsigned long long)msg.number, lw_strerror(got));
+        }
+    }
     if (got != LW_EEMPTY) fprintf(stderr, "%s\n", lw_strerror(got));
     lw_sub_close(sub);
     return lw_bus_close(bus) != 0 || got != LW_EEMPTY;

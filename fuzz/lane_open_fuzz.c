@@ -209,7 +209,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
     if (size > FILE_MAX) return -1;
     struct lw__lane lane;
     bool all_alive = size > ALIVE_AT && bytes[ALIVE_AT] & 1;
-    const struct lw__owners owners = {.gone = gone, .context = &all_alive};
+    const struct lw__owners owners = {.closed = gone, .gone = gone, .context = &all_alive};
     int rc = lw__lane_map(&lane, file_of(bytes, size), LW__LOOK, "input");
     MUST(rc == 0 || ((rc == LW_ECORRUPT || rc == LW_EVERSION) && strncmp(lw_errtext(), "input: ", 7) == 0));
     if (rc) return 0;

@@ -188,7 +188,7 @@ static bool gone(void *context, uint64_t owner) {
     (void)context;
     return owner >> 32 == 0 || dead_epochs[owner >> 32];
 }
-static const struct lw__owners owners = {.gone = gone};
+static const struct lw__owners owners = {.closed = gone, .gone = gone};
 
 /* ---- payloads ----------------------------------------------------------------------------------------------------- */
 

@@ -37,14 +37,15 @@ extern "C" {
     X(LW_ENOTOPIC, 2011, "no such topic")                                                                              \
     X(LW_ENOBUS, 2012, "no such bus")                                                                                  \
     X(LW_ENOSUB, 2013, "no subscriber")                                                                                \
-    X(LW_ENOSLOT, 2014, "no free reader slot")                                                                         \
+    X(LW_ENOSLOT, 2014, "no free slot")                                                                                \
     X(LW_EPOSITION, 2015, "no record begins at this position, or it is no longer retained")                            \
     X(LW_EGAP, 2016, "messages were lost before the next one; the count is in the statistics")                         \
     X(LW_EMISMATCH, 2017, "the schema differs")                                                                        \
     X(LW_EFORKED, 2018, "handle belongs to the parent process")                                                        \
     X(LW_ESTATE, 2019, "call out of order")                                                                            \
     X(LW_EFS, 2020, "this filesystem can not hold a bus")                                                              \
-    X(LW_EABI, 2021, "program and library were built from different versions")
+    X(LW_EABI, 2021, "program and library were built from different versions")                                         \
+    X(LW_EEVICTED, 2022, "evicted for being too far behind; the count of lost messages is in the statistics")
 
 enum lw_error {
 #define LW_ERROR_ENUM(code, number, sentence) code = -(number),

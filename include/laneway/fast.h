@@ -52,8 +52,11 @@ struct lw__tx {
     uint64_t number;           /* of the next record */
     struct lw__cursor *cursor; /* the log's tail */
     uint64_t held;             /* bytes reserved plus 1; 0: no reservation */
-    uint64_t room;             /* 0 */
+    uint64_t *section;         /* shared topic: our mark "inside", in our slot. NULL: exclusive */
     uint64_t edge_after;       /* `edge` to restore at commit; 0: the commit is the slow path's */
+    uint64_t *lock;            /* shared topic: the lane's lock word ... */
+    uint64_t biased;           /* ... which has this value as long as we may go in by marking our slot alone */
+    uint64_t sent;             /* shared topic: messages so far, times 2: what `section` is outside */
 };
 
 /* First member of struct lw_sub: all that receiving needs. */
@@ -96,6 +99,37 @@ static inline void lw__cursor_store(struct lw__cursor *c, uint64_t pos, uint64_t
     __atomic_store_n(&c->pos, pos | other, __ATOMIC_RELEASE);
 }
 
+/* Goes into a shared topic's section while the lock word is biased towards us. Our mark first, then the look at the word,
+ * with nothing but the compiler held back between them: whoever takes the word away stores first, then has every other
+ * processor run a full fence (membarrier), then looks at our mark. So at least one sees the other. src/lane/lock.c has
+ * the whole argument. 0: the slow path's. */
+static inline int lw__tx_enter(struct lw__tx *tx) {
+    if (!tx->section) return 1;
+#ifdef LW_PLANT_LOOK_BEFORE_MARK
+    if (__atomic_load_n(tx->lock, __ATOMIC_ACQUIRE) != tx->biased) return 0;
+#endif
+    __atomic_store_n(tx->section, tx->sent | 1, __ATOMIC_RELAXED);
+#ifdef LW_PLANT_LOOK_BEFORE_MARK
+    return 1;
+#endif
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    if (LW__LIKELY(__atomic_load_n(tx->lock, __ATOMIC_ACQUIRE) == tx->biased)) return 1;
+#ifndef LW_PLANT_FAILED_MARK_STAYS
+    __atomic_store_n(tx->section, tx->sent, __ATOMIC_RELEASE);
+#endif
+    return 0;
+}
+
+/* Out of it again; the release pairs with the acquire of whoever takes the word away. */
+static inline void lw__tx_leave(struct lw__tx *tx) {
+    if (!tx->section) return;
+    tx->sent += 2;
+#ifdef LW_PLANT_MARK_STAYS
+    return;
+#endif
+    __atomic_store_n(tx->section, tx->sent, __ATOMIC_RELEASE);
+}
+
 /* Commits the record at `here`, whose payload is in place and which ends at `end`, and moves the tail. */
 static inline void lw__tx_publish(struct lw__tx *tx, void *here, uint64_t end, uint64_t header) {
     char *next = tx->ring + (end & tx->mask);
@@ -120,16 +154,23 @@ static inline void lw__tx_publish(struct lw__tx *tx, void *here, uint64_t end, u
 LW_INLINE int64_t lw_pub_send(struct lw_pub *pub, uint16_t type, const void *data, size_t len, int64_t timeout) {
     struct lw__tx *tx = (struct lw__tx *)(void *)pub;
     uint64_t pos = tx->pos, end = pos + lw__record_size(len);
-    if (LW__UNLIKELY(len >= LW__LEN_END || end + 8 > tx->edge)) return lw__pub_send_slow(pub, type, data, len, timeout);
+    if (LW__UNLIKELY(len >= LW__LEN_END || end + 8 > tx->edge || !lw__tx_enter(tx)))
+        return lw__pub_send_slow(pub, type, data, len, timeout);
     char *here = tx->ring + (pos & tx->mask);
     if (len) memcpy(here + 8, data, len);
+#ifdef LW_PLANT_MARK_CLEARED_BEFORE_COMMIT
+    lw__tx_leave(tx);
     lw__tx_publish(tx, here, end, lw__header(len, type, LW__COMMITTED));
+    return (int64_t)pos;
+#endif
+    lw__tx_publish(tx, here, end, lw__header(len, type, LW__COMMITTED));
+    lw__tx_leave(tx);
     return (int64_t)pos;
 }
 
 LW_INLINE int lw_pub_reserve(struct lw_pub *pub, void **data, size_t len, int64_t timeout) {
     struct lw__tx *tx = (struct lw__tx *)(void *)pub;
-    if (LW__UNLIKELY(len >= LW__LEN_END || tx->pos + lw__record_size(len) + 8 > tx->edge))
+    if (LW__UNLIKELY(len >= LW__LEN_END || tx->pos + lw__record_size(len) + 8 > tx->edge || tx->section))
         return lw__pub_reserve_slow(pub, data, len, timeout);
     *data = tx->ring + (tx->pos & tx->mask) + 8;
     tx->held = len + 1;

@@ -20,6 +20,8 @@
 #define lw__fence_full() __atomic_thread_fence(__ATOMIC_SEQ_CST)
 /* Loads before it are done before accesses after it. */
 #define lw__fence_acquire() __atomic_thread_fence(__ATOMIC_ACQUIRE)
+/* Accesses before it are done before stores after it. */
+#define lw__fence_release() __atomic_thread_fence(__ATOMIC_RELEASE)
 
 /* Between two looks at a word that another core is about to write: lets that core have the line. */
 static inline void lw__relax(void) {
@@ -29,6 +31,8 @@ static inline void lw__relax(void) {
     __asm__ volatile("isb" ::: "memory");
 #endif
 }
+
+#define lw__add(p, n) __atomic_fetch_add((p), (n), __ATOMIC_SEQ_CST)
 
 /* Replaces exactly `want` by `fresh`. Full order when it worked. */
 static inline bool lw__cas(uint64_t *word, uint64_t want, uint64_t fresh) {

@@ -12,6 +12,13 @@ static inline int64_t lw__now(void) {
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
+/* Seconds since the machine started, suspended ones included. */
+static inline uint64_t lw__seconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_BOOTTIME, &t);
+    return (uint64_t)t.tv_sec;
+}
+
 /* Sleeps for `ns`, less when a signal handler ran: then it returns -EINTR. */
 int lw__sleep(int64_t ns);
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/membarrier.h"
 #include "base/options.h"
 #include "bus/dir.h"
 #include "bus/fork.h"
@@ -29,6 +30,7 @@ static int open_parts(struct lw_bus *bus, const struct lw_bus_options *opt) {
     if (!rc) rc = lw__bus_dir_open(bus, opt->dir, opt->group);
     if (!rc) rc = lw__table_open(bus);
     if (!rc && !bus->observe) rc = lw__node_start(bus, opt->node);
+    bus->fenced = lw__membarrier_register();
     return rc;
 }
 

@@ -56,6 +56,7 @@ struct lw_bus {
     bool forked;    /* this is a child's copy: good for closing only */
     uint64_t owner; /* this node, as an owner word; 0 when observing */
     char node[LW_NAME_MAX + 1];
+    int fenced;           /* 0, or why this process is not registered for membarriers, -errno */
     int node_fd;          /* holds the life lock; -1 when observing */
     int table_fd;         /* the bus file */
     void *table;          /* its mapping, with room for the largest table; not there in a forked child */

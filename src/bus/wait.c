@@ -38,6 +38,10 @@ int lw__wait_turn(struct lw__wait *wait) {
     return lw__sleep(left);
 }
 
+void lw__wait_spun(struct lw__wait *wait) {
+    if (wait->turns < SPINS) wait->turns = SPINS;
+}
+
 bool lw__wait_slept(const struct lw__wait *wait) {
     return wait->turns >= SPINS + YIELDS;
 }

@@ -24,6 +24,9 @@ static inline struct lw__wait lw__wait_for(int64_t timeout) {
 /* 0: look again. 1: the time is over. -EINTR: a signal handler ran while asleep. */
 int lw__wait_turn(struct lw__wait *wait);
 
+/* The caller has spun already: begin with yielding. */
+void lw__wait_spun(struct lw__wait *wait);
+
 /* Did the last turn sleep? Then a look at rarer things (is the one we wait for dead?) costs nothing. */
 bool lw__wait_slept(const struct lw__wait *wait);
 

@@ -118,3 +118,12 @@ int lw__lane_oldest(const struct lw__lane *lane, struct lw__place *place) {
 bool lw__lane_mark_before(const struct lw__lane *lane, uint64_t pos, struct lw__place *place) {
     return mark_between(lane, pos, false, place);
 }
+
+int lw__lane_mark_from(const struct lw__lane *lane, uint64_t from, struct lw__place *place) {
+    struct lw__place tail, mark;
+    int rc = lw__lane_tail(lane, &tail);
+    *place = tail;
+    for (unsigned i = 0; !rc && i < LW__MARKS; i++)
+        if (mark_load(lane, i, &mark) && mark.pos >= from && mark.pos < place->pos) *place = mark;
+    return rc;
+}

@@ -41,6 +41,8 @@ static void fill_id(struct lw__lane_id *id, const struct lw__lane_shape *shape) 
     id->head_size = (uint32_t)head_size(shape->slots);
     id->start = shape->start;
     id->schema_hash = shape->schema_hash;
+    id->evict_lag = shape->evict_lag;
+    id->evict_age = shape->evict_age;
     if (shape->schema) snprintf(id->schema, sizeof id->schema, "%s", shape->schema);
     id->crc = lw__crc32c(0, id, offsetof(struct lw__lane_id, crc));
 }
@@ -60,7 +62,7 @@ int lw__lane_format(int fd, const struct lw__lane_shape *shape, const unsigned c
     memcpy(state->boot, boot, 16);
     fill_ctl((struct lw__lane_ctl *)(void *)(base + LW__PAGE), shape->start, shape->number);
     struct lw__slot *slots = (struct lw__slot *)(void *)(base + LW__SLOTS_AT);
-    for (uint32_t i = 0; i < shape->slots; i++) slots[i].cursor.pos = LW__NOWHERE;
+    for (uint32_t i = 0; i < shape->slots; i++) slots[i].cursor.pos = slots[i].seen.pos = LW__NOWHERE;
     munmap(base, size);
     return 0;
 }
@@ -88,7 +90,8 @@ static int check_version(const struct lw__lane_id *id, const char *path) {
 static int check_shape(const struct lw__lane_id *id, uint64_t file_size, const char *path) {
     bool right = lw__is_power_of_two(id->ring) && id->ring >= LW__RING_MIN && id->ring <= LW__RING_MAX &&
                  id->slots >= 1 && id->slots <= LW__SLOTS_MAX && id->head_size == head_size(id->slots) &&
-                 id->start % id->ring == 0 && id->start < LW__POSITION_END && id->schema[sizeof id->schema - 1] == 0;
+                 id->start % id->ring == 0 && id->start < LW__POSITION_END && id->schema[sizeof id->schema - 1] == 0 &&
+                 id->evict_lag <= id->ring && id->evict_age <= UINT32_MAX;
     if (!right) return lw__fail(LW_ECORRUPT, "%s: impossible ring, slot or position numbers in page 0", path);
 #ifdef LW_PLANT_FILE_SIZE_NOT_CHECKED
     return 0;
@@ -133,6 +136,8 @@ int lw__lane_map(struct lw__lane *lane, int fd, enum lw__access access, const ch
                               .slots_max = id.slots,
                               .segment_shift = (uint32_t)__builtin_ctzll(id.ring / LW__MARKS),
                               .record_max = record_max(id.ring),
+                              .evict_lag = id.evict_lag,
+                              .evict_age = id.evict_age,
                               .id = (const struct lw__lane_id *)(void *)base,
                               .state = (struct lw__lane_state *)(void *)(base + LW__STATE_AT),
                               .ctl = (struct lw__lane_ctl *)(void *)(base + LW__PAGE),

@@ -154,13 +154,14 @@ static int check_slot(const struct lw__lane *lane, struct lw__lane_check *check,
     uint64_t owner = lw__load_acquire(&slot->owner);
     if (!owner) return 0;
     unsigned kind = lw__slot_kind(owner);
-    bool durable = kind == LW__SLOT_DURABLE;
-    if (kind < LW__SLOT_RELIABLE || kind > LW__SLOT_PASSING) return bad(check, 0, "a slot of unknown kind");
+    bool durable = kind == LW__SLOT_DURABLE, counts = kind <= LW__SLOT_PASSING && lw__slot_settled(owner) == owner;
+    if (kind < LW__SLOT_RELIABLE || kind > LW__SLOT_WRITER || (owner & 0xffff) > LW__SLOT_BITS)
+        return bad(check, 0, "a slot of unknown kind");
     if (durable && (!slot->name[0] || !memchr(slot->name, 0, sizeof slot->name)))
         return bad(check, 0, "a durable slot without a proper name");
     if ((uint64_t)(slot - lane->slots) >= lw__load(&lane->ctl->slots_used))
         return bad(check, 0, "a slot is in use that the publisher does not look at");
-    return check_place(lane, check, slot, owner);
+    return counts ? check_place(lane, check, slot, owner) : 0;
 }
 
 int lw__lane_verify(const struct lw__lane *lane, struct lw__lane_check *check) {

@@ -9,11 +9,24 @@
  *
  * While it tries, the slot has no name, so a death leaves a dead reader without a name, which is swept.
  */
+#include <errno.h>
+
 #include "lane/lane.h"
 
-/* True: everything from `place` on is ours to read until we move. */
+static bool is_lossy(const struct lw__reader *r) {
+    return lw__slot_kind(r->owner) == LW__SLOT_LOSSY;
+}
+
+/* True: everything from `place` on is ours to read until we move. (A lossy reader's place holds nobody back: to it, true
+ * says that the place was good a moment ago.) */
 static bool hold(struct lw__reader *r, const struct lw__place *place) {
-    lw__cursor_store(&r->slot->cursor, place->pos, place->number);
+#ifdef LW_PLANT_COUNT_BEFORE_PLACE
+    lw__add(&r->lane->ctl->joins, 1);
+#endif
+    lw__cursor_store(r->rx.cursor, place->pos, place->number);
+#ifndef LW_PLANT_COUNT_BEFORE_PLACE
+    if (!is_lossy(r)) lw__add(&r->lane->ctl->joins, 1);
+#endif
     lw__fence_full(); /* pairs with the fence of lw__writer_room */
 #ifdef LW_PLANT_JOIN_WITHOUT_SECOND_LOOK
     return true;
@@ -58,6 +71,18 @@ static int walk(const struct lw__lane *lane, struct lw__place *place, uint64_t p
     return place->pos == position ? 0 : LW_EPOSITION;
 }
 
+/* Who may be overrun walks by receiving: what it reads is proved to have been there. */
+static int read_up_to(struct lw__reader *r, struct lw__place *place, uint64_t position) {
+    struct lw_msg msg;
+    begin_at(r, place);
+    while (r->rx.pos < position) {
+        int rc = lw__reader_next(r, &msg);
+        if (rc != 1) return rc == LW_ECORRUPT || rc == -ENOMEM ? rc : LW_EPOSITION;
+    }
+    *place = (struct lw__place){.pos = r->rx.pos, .number = r->rx.number};
+    return place->pos == position ? 0 : LW_EPOSITION;
+}
+
 static int join_at(struct lw__reader *r, struct lw__place *place, uint64_t position) {
     do {
         if (position % 8 || position >> 63) return LW_EPOSITION;
@@ -66,9 +91,8 @@ static int join_at(struct lw__reader *r, struct lw__place *place, uint64_t posit
 #ifdef LW_PLANT_POSITION_NOT_PROVED
     place->pos = position;
 #endif
-    int rc = walk(r->lane, place, position);
-    if (!rc) lw__cursor_store(&r->slot->cursor, place->pos, place->number);
-    return rc;
+    if (r->by_copy) return read_up_to(r, place, position);
+    return walk(r->lane, place, position);
 }
 
 int lw__reader_join(struct lw__reader *r, enum lw_from from, uint64_t position) {
@@ -78,20 +102,29 @@ int lw__reader_join(struct lw__reader *r, enum lw_from from, uint64_t position) 
                                       : join_at(r, &place, position);
     if (rc) return rc;
     lw__store(&r->slot->joined_number, place.number);
+    if (from == LW_FROM_POSITION) lw__cursor_store(r->rx.cursor, place.pos, place.number);
     begin_at(r, &place);
+    lw__reader_undivert(r);
     return 0;
 }
 
-/* The place was valid when its owner was alive, and nothing moved it since; only a damaged file can be otherwise. */
+/* The place was valid when its owner was alive, and nothing moved it since; only a damaged file can be otherwise. One that
+ * was evicted begins where it was, and comes back from there. */
 int lw__reader_resume(struct lw__reader *r) {
     struct lw__place place, tail;
     uint64_t header, size;
-    if (!lw__cursor_load(&r->slot->cursor, &place) || lw__lane_tail(r->lane, &tail)) return LW_ECORRUPT;
+    if (!lw__cursor_load(r->rx.cursor, &place) || lw__lane_tail(r->lane, &tail)) return LW_ECORRUPT;
+    uint64_t word = lw__load(&r->slot->owner);
+    if (lw__slot_settled(word) != word && place.pos <= tail.pos) {
+        begin_at(r, &place);
+        return lw__reader_come_back(r);
+    }
     r->rx.pos = place.pos;
     if (place.pos < r->lane->start || place.pos > tail.pos || place.pos + r->lane->ring < tail.pos + 8)
         return LW_ECORRUPT;
-    if (lw__record_at(r->lane, place.pos, &header, &size) < 0) return LW_ECORRUPT;
+    if (!r->by_copy && lw__record_at(r->lane, place.pos, &header, &size) < 0) return LW_ECORRUPT;
     begin_at(r, &place);
+    lw__reader_undivert(r);
     return 0;
 }
 
@@ -100,7 +133,7 @@ static int place_ahead(struct lw__reader *r, struct lw__place *place, enum lw_fr
     struct lw__place mark;
     if (from == LW_FROM_NOW) return lw__lane_tail(r->lane, place);
     if (lw__lane_mark_before(r->lane, position, &mark) && mark.pos > place->pos) *place = mark;
-    return walk(r->lane, place, position);
+    return r->by_copy ? read_up_to(r, place, position) : walk(r->lane, place, position);
 }
 
 static void move_to(struct lw__reader *r, const struct lw__place *place) {
@@ -108,9 +141,41 @@ static void move_to(struct lw__reader *r, const struct lw__place *place) {
     begin_at(r, place);
 }
 
-static int seek_ahead(struct lw__reader *r, struct lw__place place, enum lw_from from, uint64_t position) {
+/* In vain, while writers evicted it: it may have come back elsewhere. */
+static void stay(struct lw__reader *r, const struct lw__place *own) {
+    struct lw__place place;
+    if (!lw__cursor_load(r->rx.cursor, &place)) return;
+#ifndef LW_PLANT_SEEK_HIDES_LOSS
+    r->passed = place.number - own->number;
+#endif
+    begin_at(r, &place);
+}
+
+static int seek_ahead(struct lw__reader *r, const struct lw__place *own, enum lw_from from, uint64_t position) {
+    struct lw__place place = *own;
     int rc = place_ahead(r, &place, from, position);
     if (!rc) move_to(r, &place);
+    if (rc && r->by_copy) stay(r, own);
+    lw__reader_undivert(r);
+    return rc;
+}
+
+/* Holds nobody back, so there is no place to keep while it looks for another. */
+static int seek_lossy(struct lw__reader *r, enum lw_from from, uint64_t position) {
+    struct lw__rx was = r->rx;
+    struct lw__place place;
+    uint64_t dropped = lw__load(&r->slot->dropped);
+    if (!lw__cursor_load(was.cursor, &place)) return LW_ECORRUPT;
+    int rc = lw__reader_join(r, from, position);
+    lw__store(&r->slot->dropped, dropped); /* what it was too slow for on the way is none of its loss */
+    if (!rc) return 0;
+#ifndef LW_PLANT_SEEK_IN_VAIN_MOVES
+    lw__cursor_store(was.cursor, place.pos, place.number);
+#endif
+    r->rx.pos = was.pos;
+    r->rx.head = was.head;
+    r->rx.number = was.number;
+    lw__reader_undivert(r);
     return rc;
 }
 
@@ -119,13 +184,16 @@ static int seek_ahead(struct lw__reader *r, struct lw__place place, enum lw_from
 int lw__reader_seek(struct lw__reader *r, enum lw_from from, uint64_t position, const struct lw__owners *owners) {
     struct lw__reader scout;
     struct lw__place own;
+    if (is_lossy(r)) return seek_lossy(r, from, position);
+    lw__reader_undivert(r);
     if (!lw__cursor_load(&r->slot->cursor, &own)) return LW_ECORRUPT;
     if (from == LW_FROM_NOW || (from == LW_FROM_POSITION && position >= own.pos))
-        return seek_ahead(r, own, from, position);
+        return seek_ahead(r, &own, from, position);
 #ifdef LW_PLANT_SEEK_WITHOUT_SCOUT
     return lw__reader_join(r, from, position);
 #endif
-    int rc = lw__reader_take(&scout, r->lane, (r->owner & ~UINT64_C(15)) | LW__SLOT_PASSING, owners);
+    scout = (struct lw__reader){.lane = NULL};
+    int rc = lw__reader_take(&scout, r->lane, lw__slot_process(r->owner) | LW__SLOT_PASSING, owners);
     if (rc) return rc;
     rc = lw__reader_join(&scout, from, position);
     if (!rc) {

@@ -10,10 +10,13 @@
 #include <stdint.h>
 
 #include "base/atomic.h"
+#include "base/clock.h"
 #include "lane/layout.h"
 
-/* Says whether an owner is dead for sure; may enter the kernel and close its epoch. */
+/* Whether an owner is dead for sure. `closed` is a plain look and may be late; `gone` may enter the kernel, and closes
+ * the epoch of one that is dead. */
 struct lw__owners {
+    bool (*closed)(void *context, uint64_t owner);
     bool (*gone)(void *context, uint64_t owner);
     void *context;
 };
@@ -27,6 +30,8 @@ struct lw__lane_shape {
     uint64_t number;
     const char *schema;
     uint64_t schema_hash;
+    uint64_t evict_lag; /* bytes, seconds; 0: never */
+    uint64_t evict_age;
 };
 
 /* One mapping of a lane. Roles (writer, readers) are built on it and may share it. */
@@ -39,6 +44,8 @@ struct lw__lane {
     uint32_t slots_max;
     uint32_t segment_shift; /* a segment is ring / 64 */
     uint64_t record_max;    /* largest payload */
+    uint64_t evict_lag;     /* as in struct lw__lane_id */
+    uint64_t evict_age;
     const struct lw__lane_id *id;
     struct lw__lane_state *state;
     struct lw__lane_ctl *ctl;
@@ -80,30 +87,64 @@ bool lw__lane_mark_before(const struct lw__lane *lane, uint64_t pos, struct lw__
  * (acquire). */
 int lw__record_at(const struct lw__lane *lane, uint64_t pos, uint64_t *header, uint64_t *size);
 
-/* ---- write.c, batch.c, room.c: the writer ------------------------------------------------------------------------ */
+/* The oldest mark at `from` or beyond that is not before horizon; if there is none, the tail. 0 or LW_ECORRUPT. Good at
+ * the moment of the look only: whoever wants to stay there takes the place and looks at horizon again. */
+int lw__lane_mark_from(const struct lw__lane *lane, uint64_t from, struct lw__place *place);
+
+/* ---- lock.c, write.c, room.c: the writer ------------------------------------------------------------------------- */
+
+enum lw__section { LW__OUTSIDE, LW__BY_MARK, LW__BY_LOCK };
 
 struct lw__writer {
     struct lw__tx tx; /* first: laneway/fast.h works on it */
     struct lw__lane *lane;
-    uint64_t owner;   /* what it put into the lock word */
-    uint64_t holder;  /* who has it instead, after LW_EWRITER */
-    uint64_t limit;   /* records must end 8 bytes before here */
-    uint64_t marked;  /* segment whose mark is written */
-    uint32_t slowest; /* slot that held back last */
-    bool slow_only;   /* every call takes the slow path: the caller wants to look each time */
-    uint64_t held_at; /* where the reservation lies */
-    uint64_t fill;    /* batch: where the next record goes */
-    uint64_t staged;  /* batch: records in it */
-    uint64_t first;   /* batch: header of its first record, stored last */
-    uint64_t last_at; /* batch: where its last record lies */
+    struct lw__owners owners;
+    struct lw__slot *slot; /* of a shared writer; NULL: exclusive */
+    uint64_t word;         /* what it puts into the lock word */
+    uint64_t holder;       /* who has it instead, after LW_EWRITER */
+    enum lw__section section;
+    bool biased;        /* the lock word was biased towards us when we left it */
+    bool never_biased;  /* never keep it: the caller's choice */
+    bool slow_only;     /* every call takes the slow path: the caller wants to look each time */
+    uint64_t limit;     /* records must end 8 bytes before here ... */
+    uint64_t lag_limit; /* ... and begin at or before here */
+    uint64_t reach;     /* the same, by the places of the readers alone, as they were when `joins` was loaded */
+    uint64_t joins;
+    uint64_t marked;       /* segment whose mark is written */
+    uint32_t slowest;      /* slot that held back last */
+    uint64_t evicted;      /* readers that we evicted */
+    uint64_t held_at;      /* where the reservation lies */
+    uint64_t fill;         /* batch: where the next record goes */
+    uint64_t staged;       /* batch: records in it */
+    uint64_t first;        /* batch: header of its first record, stored last */
+    uint64_t last_at;      /* batch: where its last record lies */
+    struct lw__place from; /* shared: between here and tx.pos all is ours ... */
+    struct lw__place done; /* ... and so much before: bytes, messages */
 };
 
-/* Takes the lock word for good and finds the end of the log. 0; LW_EWRITER with `holder`; LW_ECORRUPT (holder: the
- * position). */
+/* Makes an exclusive writer: takes the lock word for good and finds the end of the log. 0; LW_EWRITER with `holder`;
+ * LW_ECORRUPT (holder: the position). */
 int lw__writer_take(struct lw__writer *writer, struct lw__lane *lane, uint64_t owner, const struct lw__owners *owners);
+
+/* Makes a shared writer, with a slot. 0; LW_EWRITER with `holder`, an exclusive one; LW_ENOSLOT; LW_ECORRUPT (holder:
+ * the position). Its process must be registered for membarriers. */
+int lw__writer_join(struct lw__writer *writer, struct lw__lane *lane, uint64_t owner, const struct lw__owners *owners);
 void lw__writer_leave(struct lw__writer *writer);
 
-/* Once each, without waiting. LW_EFULL, LW_ETOOBIG, LW_ESTATE; commit returns the position. */
+/* A shared writer's section: in it, the tail is ours and known. 0; LW_EWRITER with `holder`, who is inside and did not
+ * come out for some microseconds; LW_ECORRUPT (holder: the position); -errno when the kernel refuses the membarrier. An
+ * exclusive writer is inside for good. */
+int lw__writer_enter(struct lw__writer *writer);
+void lw__writer_exit(struct lw__writer *writer);
+
+/* The end of the log, into `tx`; makes the stored state say so. LW_ECORRUPT (holder: the position). */
+int lw__writer_find_end(struct lw__writer *writer);
+
+/* Bytes (pos) and messages (number) that this handle published. */
+struct lw__place lw__writer_done(const struct lw__writer *writer);
+
+/* Once each, without waiting for room. LW_EFULL, LW_ETOOBIG, LW_ESTATE; commit returns the position. What is in place
+ * is for exclusive writers. The two that send also give what lw__writer_enter() does. */
 int lw__writer_reserve(struct lw__writer *writer, void **data, uint64_t len);
 int lw__writer_stage(struct lw__writer *writer, uint16_t type, uint64_t len);
 int64_t lw__writer_commit(struct lw__writer *writer, uint16_t type, uint64_t len);
@@ -112,10 +153,11 @@ void lw__writer_abort(struct lw__writer *writer);
 int64_t lw__writer_send(struct lw__writer *writer, uint16_t type, const void *data, uint64_t len);
 int64_t lw__writer_send_batch(struct lw__writer *writer, const struct lw_item *items, size_t count);
 
-/* Room for records that end at `end`. 0, or LW_EFULL with `slowest`, and then nothing was stored. */
+/* Room for records that end at `end`, evicting readers that may be. 0, or LW_EFULL with `slowest`, and then nothing was
+ * stored. */
 int lw__writer_room(struct lw__writer *writer, uint64_t end);
 
-/* ---- read.c, join.c: a reader ------------------------------------------------------------------------------------ */
+/* ---- read.c: a reader -------------------------------------------------------------------------------------------- */
 
 struct lw__reader {
     struct lw__rx rx; /* first: laneway/fast.h works on it */
@@ -124,10 +166,46 @@ struct lw__reader {
     uint64_t owner;  /* what it put into the slot's owner word */
     uint64_t ticket; /* and beside it */
     uint32_t index;
+    bool by_copy;    /* its bytes may be overwritten while it reads: it is lossy, or may be evicted for its lag */
+    uint64_t passed; /* messages that the last LW_EGAP or LW_EEVICTED passed over */
+    char *copies;    /* by copy: some records ... */
+    char *large;     /* ... or a large one */
+    uint64_t large_size;
 };
 
-/* 1 and a message, LW_EEMPTY, LW_ECORRUPT (at rx.pos). */
+/* 1 and a message, LW_EEMPTY, LW_ECORRUPT (at rx.pos). By copy also LW_EGAP (lossy) and LW_EEVICTED (`passed` says how
+ * many messages), LW_ECLOSED (the slot is not ours any more), -ENOMEM (a large record). */
 int lw__reader_next(struct lw__reader *reader, struct lw_msg *msg);
+
+/* Sends every call past the inline path, and back: by copy, what was copied is forgotten. */
+void lw__reader_divert(struct lw__reader *reader);
+void lw__reader_undivert(struct lw__reader *reader);
+
+/* ---- copy.c: a reader by copy ------------------------------------------------------------------------------------ */
+
+/* Memory for copies: before a slot is taken for a reader by copy. -ENOMEM. */
+int lw__reader_make_copies(struct lw__reader *reader);
+void lw__reader_free_copies(struct lw__reader *reader);
+
+int lw__reader_next_copy(struct lw__reader *reader, struct lw_msg *msg);
+
+/* ---- evict.c ----------------------------------------------------------------------------------------------------- */
+
+/* Takes from exactly the reader that was seen the right to hold writers back. */
+bool lw__slot_evict(struct lw__slot *slot, uint64_t seen);
+
+/* The same for a durable reader whose owner, seen, is dead or away, if that is so for long enough; begins to count when
+ * nobody did before. */
+bool lw__slot_evict_old(const struct lw__lane *lane, struct lw__slot *slot, uint64_t seen);
+
+/* Ends our eviction: at our own place if nothing was lost, else at a mark with room; `passed` is how many messages that
+ * were not handed out lie before it. LW_ECORRUPT; LW_ECLOSED, the slot is not ours any more. */
+int lw__reader_come_back(struct lw__reader *reader);
+
+/* How many messages this durable reader missed, as far as nobody released anything after them: its next owner is told. */
+uint64_t lw__slot_missed(const struct lw__slot *slot);
+
+/* ---- join.c, slot.c: any reader ---------------------------------------------------------------------------------- */
 
 /* A free slot, taken for `owner` (kind included), nowhere yet. LW_ENOSLOT. */
 int lw__reader_take(struct lw__reader *reader, struct lw__lane *lane, uint64_t owner, const struct lw__owners *owners);
@@ -152,7 +230,8 @@ void lw__reader_leave(struct lw__reader *reader);
 /* The slot of a durable name, or NULL. Under the lane's file lock. */
 struct lw__slot *lw__slot_find(const struct lw__lane *lane, const char *name);
 
-/* Takes over a durable slot. LW_EHELD while its owner lives (then *holder is its word). Under the lane's file lock. */
+/* Takes over a durable slot, which is evicted then if it is now, or was about to come back. LW_EHELD while its owner lives (then *holder is its word).
+ * Under the lane's file lock. */
 int lw__slot_inherit(struct lw__reader *reader, struct lw__lane *lane, struct lw__slot *slot, uint64_t owner,
                      const struct lw__owners *owners, uint64_t *holder);
 
@@ -162,11 +241,33 @@ void lw__slot_make_durable(struct lw__reader *reader, const char *name);
 /* Frees a slot whose owner word is exactly `seen` (dead, or a durable one that is away); `me` owns it in between. */
 bool lw__slot_free(struct lw__slot *slot, uint64_t seen, uint64_t me);
 
-/* Frees what dead readers without a name left. Returns how many. */
+/* Frees what dead readers without a name and dead writers left, and evicts durable ones that are dead for too long.
+ * Returns how many were freed. */
 unsigned lw__lane_sweep(struct lw__lane *lane, uint64_t me, const struct lw__owners *owners);
+
+/* A free slot, taken for `owner` (kind included), nowhere yet. NULL: there is none. */
+struct lw__slot *lw__slot_take(struct lw__lane *lane, uint64_t owner, const struct lw__owners *owners);
 
 static inline unsigned lw__slot_kind(uint64_t owner) {
     return (unsigned)(owner & 15);
+}
+
+/* What a durable reader's word becomes when it is away from now on. Since when is only noted where somebody asks. */
+static inline uint64_t lw__slot_away(const struct lw__lane *lane, uint64_t owner) {
+    return (lane->evict_age ? lw__seconds() & UINT32_MAX : 0) << 32 | (owner & 0xffff);
+}
+
+/* Does somebody subscribe with this slot, alive or durable, who is not evicted? */
+bool lw__slot_subscribes(const struct lw__slot *slot);
+
+/* An owner word without what others, or coming back, do to it. */
+static inline uint64_t lw__slot_settled(uint64_t owner) {
+    return owner & ~(uint64_t)(LW__SLOT_EVICTED | LW__SLOT_RETURNING);
+}
+
+/* The process of an owner word, without what the slot adds. */
+static inline uint64_t lw__slot_process(uint64_t owner) {
+    return owner & ~UINT64_C(0xffff);
 }
 
 /* ---- inspect.c: looking on --------------------------------------------------------------------------------------- */

@@ -9,9 +9,9 @@
  *               4224  horizon
  *               4352  parked mask (1,024 bits; zero in this version, bells come with it)
  *               4480  space-wanted mask (likewise)
- *               4608  slots ever used
+ *               4608  slots ever used, joins
  *               5120  marks: 64 x {position, number}
- *               6144  slots: 256 bytes each
+ *               6144  slots of readers and shared writers: 256 bytes each
  *     head_size       ring: a power of two, mapped twice in a row
  *
  * Records in the ring: a header word {length 32, type 16, flags 16}, the payload, padding to 8 bytes. A position P is
@@ -33,7 +33,7 @@
 #define LW__LANE_MAGIC UINT64_C(0x454e414c59574c0a) /* "\nLWYLANE" */
 
 enum {
-    LW__LANE_VERSION = 1,
+    LW__LANE_VERSION = 2,
     LW__PAGE = 4096,
     LW__MARKS = 64, /* the ring in so many segments: unit of room, and where a walk may begin */
     LW__SLOT_SIZE = 256,
@@ -61,7 +61,9 @@ struct lw__lane_id {
     uint64_t start;     /* first position; a multiple of the ring size */
     uint64_t schema_hash;
     char schema[64];
-    char room[124];
+    uint64_t evict_lag; /* bytes that any reader may be behind before it is evicted; 0: it holds the writers back */
+    uint64_t evict_age; /* seconds after which a durable reader without a living process may be evicted; 0: never */
+    char room[108];
     uint32_t crc; /* CRC-32C of all before it */
 };
 
@@ -90,11 +92,15 @@ struct lw__mark {
 /* Page 1 and what follows. */
 struct lw__lane_ctl {
     /* writer line. Written by the holder of `lock` (lock itself: by compare-and-swap) */
-    /* 0 or {epoch 32, node 16, writer slot 15, biased 1}; slot 0: exclusive. Taken by compare-and-swap (full), given
-     * back by release. A death leaves the dead owner's word: its heir replaces exactly that. */
+    /* 0 or {epoch 32, node 16, writer 15, biased 1}. Writer: 1 + the index of its slot, 0 when exclusive. Taken by
+     * compare-and-swap (full), given back by release. A death leaves the dead owner's word: its heir replaces exactly
+     * that. lock.c has the argument. */
     uint64_t lock;
-    uint64_t bias; /* shared writers: zero in this version */
-    uint64_t last;
+    /* The word (without its lowest bit) of the shared writer that may be inside without having taken the lock, or 0.
+     * By the holder of the lock, before it is given back; read by the next one after taking it (the lock's release and
+     * compare-and-swap carry it). A death leaves it to the next one. */
+    uint64_t bias;
+    uint64_t last; /* who took the lock last, and how often in a row; by the holder, for the holder */
     uint64_t run;
     /* After the commit of a record; release pairs with lw__cursor_load. A death leaves it at most one record or batch
      * behind: whoever reads it walks on over committed headers. */
@@ -113,7 +119,11 @@ struct lw__lane_ctl {
     /* Slots at this index and beyond were never taken: the writer looks only below. Raised by joiners (never lowered),
      * before their head and their full fence; read by the writer after its full fence (the same pair as `horizon`). */
     uint64_t slots_used;
-    uint64_t room2[63];
+    /* Places that were taken at horizon or beyond. Counted by a joiner after it stored its place and before it looks at
+     * horizon: the addition is its full fence. Read by the writer after its own full fence: unchanged since its last
+     * look at the heads, there is no new one. A death after the store and before the count leaves a dead reader. */
+    uint64_t joins;
+    uint64_t room2[62];
 
     struct lw__mark marks[LW__MARKS];
 };
@@ -122,13 +132,25 @@ struct lw__lane_ctl {
 enum lw__slot_kind {
     LW__SLOT_RELIABLE = 1, /* holds the writer back, freed when its owner is dead */
     LW__SLOT_DURABLE = 2,  /* the same, and kept by name when its owner is dead or gone */
-    LW__SLOT_PASSING = 3   /* as reliable, for a moment: a slot being freed, or the second one of a seek */
+    LW__SLOT_PASSING = 3,  /* as reliable, for a moment: a slot being freed, or the second one of a seek */
+    LW__SLOT_LOSSY = 4,    /* a reader that holds nobody back: its place is `seen`, its cursor is nowhere */
+    LW__SLOT_WRITER = 5    /* a shared writer: its cursor is nowhere */
+};
+
+/* Further bits of an owner word: part of it, so that whoever acts on one by compare-and-swap acts on the reader as it
+ * was seen, and never on the slot's next owner. */
+enum {
+    LW__SLOT_EVICTED = 16,   /* holds back no more; what it lost is what horizon passed */
+    LW__SLOT_LAG = 32,       /* may be evicted for being more than `cap` behind; reads by copy only */
+    LW__SLOT_RETURNING = 64, /* not evicted any more, but its place is not known to be held */
+    LW__SLOT_BITS = 127      /* all that this version knows, kind included */
 };
 
 struct lw__slot {
-    /* {epoch 32, node 16, kind 4}, 0 free. {0, 0, DURABLE}: a name whose reader is away. Taken by compare-and-swap of
-     * exactly the word seen (full): 0, or a closed owner's. Given back by release after cursor.pos = LW__NOWHERE. A
-     * death leaves it to the sweep of whoever opens or waits. */
+    /* {epoch 32, node 16, policy 12, kind 4}, 0 free. {seconds 32, 0, policy, DURABLE}: a name whose reader is away, and,
+     * on a lane with evict_age, since when (seconds of CLOCK_BOOTTIME). Taken by compare-and-swap of exactly the word seen (full): 0, or a closed
+     * owner's. Given back by release after cursor.pos = LW__NOWHERE. A death leaves it to the sweep of whoever opens or
+     * waits. */
     uint64_t owner;
     uint64_t joined_number; /* by the owner, when it joined: for people */
     uint64_t lost; /* messages that were lost to this durable reader by an unclean reboot; by the maker of a new
@@ -136,12 +158,27 @@ struct lw__slot {
     /* By the owner, after it took the slot and before its place; with the owner word it names one handle for good, also
      * in a file that the slot was copied to. Brought by the release of the place. */
     uint64_t ticket;
-    uint64_t room0[12];
+    /* Coming back from eviction: 1 + the number of the first message that was passed without having been released, 0
+     * none; and the number of the first one that was not passed, 0: that of the place. By the owner, the first before
+     * its place moves on, the other one after. evict.c says what a death leaves. */
+    uint64_t missed;
+    uint64_t missed_to;
+    uint64_t
+        dropped; /* messages lost to this reader since it joined, by lapping or eviction; by the owner: for people */
+    uint64_t room0[1];
+    /* Shared writer: bit 0 says that it may be inside (lock.c), the rest counts its messages. By the owner: bit 0 set
+     * plainly before its look at the lock word, cleared by release. A death leaves it: whoever waits for it sees that
+     * the owner is closed. */
+    uint64_t section;
+    struct lw__cursor seen; /* a lossy reader's place, as `cursor` else; for people, and for who copies the slot */
+    uint64_t room1[4];
     /* The reader's place: all before is released. By the owner only: release pairs with the writer's acquire when it
      * looks at the heads, so the owner's reads are over before the bytes are overwritten. LW__NOWHERE: does not count.
      * A death leaves the old place or the new: not released is delivered again. */
     struct lw__cursor cursor;
-    uint64_t room1[5];
+    /* How far it may be behind, in bytes, if its owner word says LAG; 0: the ring. By the owner before its place. */
+    uint64_t cap;
+    uint64_t room2[4];
     char name[64]; /* durable: by the maker under the lane's file lock before the kind becomes DURABLE. Else all zero or
                       stale */
 };
@@ -157,6 +194,7 @@ _Static_assert(offsetof(struct lw__lane_ctl, slots_used) == 512, "slots used at 
 _Static_assert(offsetof(struct lw__lane_ctl, marks) == 1024, "marks at 5120");
 _Static_assert(sizeof(struct lw__lane_ctl) == LW__SLOTS_AT - LW__PAGE, "slots at 6144");
 _Static_assert(sizeof(struct lw__slot) == LW__SLOT_SIZE, "slot");
+_Static_assert(offsetof(struct lw__slot, section) == 64, "a shared writer's mark is not beside its owner word");
 _Static_assert(offsetof(struct lw__slot, cursor) == 128, "a reader's place has a line of its own");
 
 /* Over everything that another build could arrange differently. */

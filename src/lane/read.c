@@ -7,8 +7,25 @@
  */
 #include "lane/lane.h"
 
+/* What the inline path reads when every call is to take the slow path: nothing there, for ever. */
+static const uint64_t nothing[2];
+
+void lw__reader_divert(struct lw__reader *r) {
+    r->rx.ring = (const char *)nothing;
+    r->rx.mask = 0;
+    r->rx.looks = 0;
+}
+
+void lw__reader_undivert(struct lw__reader *r) {
+    lw__reader_divert(r);
+    if (r->by_copy) return; /* until something is copied */
+    r->rx.ring = r->lane->data;
+    r->rx.mask = r->lane->mask;
+}
+
 int lw__reader_next(struct lw__reader *r, struct lw_msg *msg) {
     uint64_t header, size;
+    if (r->by_copy) return lw__reader_next_copy(r, msg);
     int rc = lw__record_at(r->lane, r->rx.pos, &header, &size);
     if (rc <= 0) return rc ? rc : LW_EEMPTY;
     *msg = (struct lw_msg){.data = r->lane->data + (r->rx.pos & r->lane->mask) + 8,

@@ -18,9 +18,9 @@ static void set_nowhere(struct lw__slot *slot) {
 bool lw__slot_free(struct lw__slot *slot, uint64_t seen, uint64_t me) {
     /* Passing while it is ours: should we die here, the next sweep finishes. */
 #ifdef LW_PLANT_FREE_WITHOUT_CAS
-    lw__store_release(&slot->owner, (me & ~UINT64_C(15)) | LW__SLOT_PASSING);
+    lw__store_release(&slot->owner, lw__slot_process(me) | LW__SLOT_PASSING);
 #else
-    if (!lw__cas(&slot->owner, seen, (me & ~UINT64_C(15)) | LW__SLOT_PASSING)) return false;
+    if (!lw__cas(&slot->owner, seen, lw__slot_process(me) | LW__SLOT_PASSING)) return false;
 #endif
 #ifdef LW_PLANT_FREE_BEFORE_NOWHERE
     lw__store_release(&slot->owner, 0);
@@ -32,7 +32,7 @@ bool lw__slot_free(struct lw__slot *slot, uint64_t seen, uint64_t me) {
 
 /* One process may have hundreds of slots: whoever was found alive is not asked about again. */
 static bool is_gone(const struct lw__owners *owners, uint64_t owner, uint64_t *alive) {
-    uint64_t who = owner & ~UINT64_C(0xffff);
+    uint64_t who = lw__slot_process(owner);
     if (who == *alive) return false;
     bool gone = owners->gone(owners->context, owner);
     if (!gone) *alive = who;
@@ -48,8 +48,12 @@ unsigned lw__lane_sweep(struct lw__lane *lane, uint64_t me, const struct lw__own
 #ifdef LW_PLANT_SWEEP_THE_NAMED
         if (seen && owners->gone(owners->context, seen)) freed += lw__slot_free(&lane->slots[i], seen, me);
 #endif
-        if (!seen || lw__slot_kind(seen) == LW__SLOT_DURABLE || !is_gone(owners, seen, &alive)) continue;
-        freed += lw__slot_free(&lane->slots[i], seen, me);
+        bool durable = lw__slot_kind(seen) == LW__SLOT_DURABLE;
+        if (!seen || (durable && !lane->evict_age) || !is_gone(owners, seen, &alive)) continue;
+        if (durable)
+            lw__slot_evict_old(lane, &lane->slots[i], seen);
+        else
+            freed += lw__slot_free(&lane->slots[i], seen, me);
     }
     return freed;
 }
@@ -61,9 +65,19 @@ static void raise_slots_used(struct lw__lane *lane, uint64_t to) {
 }
 
 void lw__reader_bind(struct lw__reader *r, struct lw__lane *lane, struct lw__slot *slot, uint64_t owner) {
-    *r = (struct lw__reader){
-        .lane = lane, .slot = slot, .owner = owner, .ticket = slot->ticket, .index = (uint32_t)(slot - lane->slots)};
-    r->rx = (struct lw__rx){.ring = lane->data, .mask = lane->mask, .max = lane->record_max, .cursor = &slot->cursor};
+    struct lw__reader was = *r;
+    bool lossy = lw__slot_kind(owner) == LW__SLOT_LOSSY;
+    *r = (struct lw__reader){.lane = lane,
+                             .slot = slot,
+                             .owner = owner,
+                             .ticket = slot->ticket,
+                             .index = (uint32_t)(slot - lane->slots),
+                             .by_copy = lossy || owner & LW__SLOT_LAG,
+                             .copies = was.copies,
+                             .large = was.large,
+                             .large_size = was.large_size};
+    r->rx = (struct lw__rx){.max = lane->record_max, .cursor = lossy ? &slot->seen : &slot->cursor};
+    lw__reader_undivert(r);
 }
 
 /* Tells apart the handles of one process: their owner words are alike. */
@@ -72,7 +86,7 @@ static uint64_t ticket_for_one(void) {
     return __atomic_add_fetch(&last, 1, __ATOMIC_RELAXED);
 }
 
-static bool take_free(struct lw__reader *r, struct lw__lane *lane, uint64_t owner) {
+static struct lw__slot *take_free(struct lw__lane *lane, uint64_t owner) {
     for (uint32_t i = 0; i < lane->slots_max; i++) {
         struct lw__slot *slot = &lane->slots[i];
         if (lw__load(&slot->owner)) continue;
@@ -84,27 +98,55 @@ static bool take_free(struct lw__reader *r, struct lw__lane *lane, uint64_t owne
         raise_slots_used(lane, i + 1);
 #endif
         set_nowhere(slot); /* it is, unless a bit flipped in a file */
+        lw__store(&slot->seen.pos, LW__NOWHERE);
         lw__store(&slot->lost, 0);
+        lw__store(&slot->missed, 0);
+        lw__store(&slot->missed_to, 0);
+        lw__store(&slot->dropped, 0);
+        lw__store(&slot->section, 0);
+        lw__store(&slot->cap, 0);
         lw__store(&slot->ticket, ticket_for_one());
-        lw__reader_bind(r, lane, slot, owner);
-        return true;
+        return slot;
     }
-    return false;
+    return NULL;
+}
+
+struct lw__slot *lw__slot_take(struct lw__lane *lane, uint64_t owner, const struct lw__owners *owners) {
+    struct lw__slot *slot = take_free(lane, owner);
+    return slot || !lw__lane_sweep(lane, owner, owners) ? slot : take_free(lane, owner);
 }
 
 int lw__reader_take(struct lw__reader *r, struct lw__lane *lane, uint64_t owner, const struct lw__owners *owners) {
-    if (take_free(r, lane, owner)) return 0;
-    if (lw__lane_sweep(lane, owner, owners) && take_free(r, lane, owner)) return 0;
-    return LW_ENOSLOT;
+    struct lw__slot *slot = lw__slot_take(lane, owner, owners);
+    if (!slot) return LW_ENOSLOT;
+    lw__reader_bind(r, lane, slot, owner);
+    return 0;
+}
+
+/* Our word becomes another one, evicted or not: a writer may evict us at any moment. False: it is not ours. */
+static bool change_word(struct lw__reader *r, uint64_t fresh) {
+    for (;;) {
+        uint64_t seen = lw__load_acquire(&r->slot->owner);
+        if (lw__slot_settled(seen) != r->owner) return false;
+        if (lw__cas(&r->slot->owner, seen, fresh | (seen ^ r->owner))) return true;
+    }
 }
 
 /* By compare-and-swap of our own word: should the slot have been taken from us (a node file removed by hand makes the
  * living look dead), it is not ours to give. */
 void lw__reader_leave(struct lw__reader *r) {
     if (lw__slot_kind(r->owner) == LW__SLOT_DURABLE)
-        lw__cas(&r->slot->owner, r->owner, (uint64_t)LW__SLOT_DURABLE); /* away; the place stays */
-    else if (lw__load_acquire(&r->slot->owner) == r->owner)
-        lw__slot_free(r->slot, r->owner, r->owner);
+        change_word(r, lw__slot_away(r->lane, r->owner)); /* the place stays */
+    else
+        for (uint64_t seen; lw__slot_settled(seen = lw__load_acquire(&r->slot->owner)) == r->owner;)
+            if (lw__slot_free(r->slot, seen, r->owner)) return;
+}
+
+bool lw__slot_subscribes(const struct lw__slot *slot) {
+    uint64_t owner = lw__load_acquire(&slot->owner);
+    if (!owner || owner & LW__SLOT_EVICTED || lw__slot_kind(owner) == LW__SLOT_WRITER) return false;
+    const struct lw__cursor *place = lw__slot_kind(owner) == LW__SLOT_LOSSY ? &slot->seen : &slot->cursor;
+    return lw__load_acquire(&place->pos) != LW__NOWHERE;
 }
 
 /* ---- durable names ----------------------------------------------------------------------------------------------- */
@@ -120,14 +162,18 @@ struct lw__slot *lw__slot_find(const struct lw__lane *lane, const char *name) {
 
 int lw__slot_inherit(struct lw__reader *r, struct lw__lane *lane, struct lw__slot *slot, uint64_t owner,
                      const struct lw__owners *owners, uint64_t *holder) {
-    uint64_t seen = lw__load_acquire(&slot->owner);
-    *holder = seen;
+    for (;;) { /* again when it was evicted, or began to be counted as away, between the look and the change */
+        uint64_t seen = lw__load_acquire(&slot->owner);
+        *holder = seen;
+        if (!owners->gone(owners->context, seen)) return LW_EHELD;
 #ifdef LW_PLANT_INHERIT_WITHOUT_CAS
-    if (!owners->gone(owners->context, seen)) return LW_EHELD;
-    lw__store_release(&slot->owner, owner);
+        lw__store_release(&slot->owner, owner);
+        break;
 #else
-    if (!owners->gone(owners->context, seen) || !lw__cas(&slot->owner, seen, owner)) return LW_EHELD;
+        uint64_t evicted = lw__slot_settled(seen) == seen ? 0 : LW__SLOT_EVICTED;
+        if (lw__cas(&slot->owner, seen, owner | evicted)) break;
 #endif
+    }
     lw__store(&slot->ticket, ticket_for_one());
     lw__reader_bind(r, lane, slot, owner);
     return 0;
@@ -136,11 +182,13 @@ int lw__slot_inherit(struct lw__reader *r, struct lw__lane *lane, struct lw__slo
 /* The name first, then the word that makes it count: a death between leaves a dead reader without a name, which is
  * swept. */
 void lw__slot_make_durable(struct lw__reader *r, const char *name) {
+    uint64_t owner = (r->owner & ~UINT64_C(15)) | LW__SLOT_DURABLE;
 #ifdef LW_PLANT_DURABLE_BEFORE_NAME
-    lw__store_release(&r->slot->owner, (r->owner & ~UINT64_C(15)) | LW__SLOT_DURABLE);
+    lw__store_release(&r->slot->owner, owner);
+    r->owner = owner;
 #endif
     memset(r->slot->name, 0, sizeof r->slot->name);
     snprintf(r->slot->name, sizeof r->slot->name, "%s", name);
-    r->owner = (r->owner & ~UINT64_C(15)) | LW__SLOT_DURABLE;
-    lw__store_release(&r->slot->owner, r->owner);
+    change_word(r, owner);
+    r->owner = owner;
 }

@@ -13,8 +13,7 @@
  * A batch is the same with several records between P and E: their headers are stored plainly, all but the first, which
  * is (3). Readers can't reach the others without passing P.
  *
- * Only the holder of the lock word does any of this. It changes hands by compare-and-swap of exactly the word of an
- * owner that is dead for sure, whose stores are therefore over.
+ * One writer at a time does any of this: lock.c says who, and why those before it are over and seen.
  */
 #include <string.h>
 
@@ -38,29 +37,14 @@ static void settle(struct lw__writer *w) {
 #ifdef LW_PLANT_INLINE_OVER_MARKS
     boundary = w->limit;
 #endif
-    w->tx.edge = w->slow_only ? 0 : w->limit < boundary ? w->limit : boundary;
+    uint64_t edge = w->limit < boundary ? w->limit : boundary;
+    if (w->lag_limit < edge) edge = w->lag_limit;
+    w->tx.edge = w->slow_only || (w->slot && !w->biased) ? 0 : edge;
 }
 
-/* ---- taking and leaving ------------------------------------------------------------------------------------------ */
+/* ---- the end of the log ------------------------------------------------------------------------------------------ */
 
-static int take_lock(struct lw__writer *w, const struct lw__owners *owners) {
-    uint64_t *lock = &w->lane->ctl->lock;
-    for (;;) {
-        uint64_t holder = lw__load_acquire(lock);
-        if (holder && !owners->gone(owners->context, holder)) {
-            w->holder = holder;
-            return LW_EWRITER;
-        }
-#ifdef LW_PLANT_LOCK_WITHOUT_CAS
-        lw__store_release(lock, w->owner);
-        return 0;
-#endif
-        if (lw__cas(lock, holder, w->owner)) return 0;
-    }
-}
-
-/* Finds the true end and makes the stored state say so. */
-static int recover(struct lw__writer *w) {
+int lw__writer_find_end(struct lw__writer *w) {
     struct lw__lane *lane = w->lane;
     struct lw__place tail;
 #ifdef LW_PLANT_RESUME_WITHOUT_WALK
@@ -77,32 +61,13 @@ static int recover(struct lw__writer *w) {
 #endif
     w->tx.pos = tail.pos;
     w->tx.number = tail.number;
-    lw__cursor_store(&lane->ctl->tail, tail.pos, tail.number);
+    if ((lw__load(&lane->ctl->tail.pos) & ~UINT64_C(7)) != tail.pos)
+        lw__cursor_store(&lane->ctl->tail, tail.pos, tail.number);
     uint64_t mark = lw__load(&lane->ctl->marks[(tail.pos >> lane->segment_shift) % LW__MARKS].pos);
     bool marked = mark >> lane->segment_shift == tail.pos >> lane->segment_shift && mark <= tail.pos;
     w->marked = marked ? tail.pos >> lane->segment_shift : UINT64_MAX;
-    return 0;
-}
-
-int lw__writer_take(struct lw__writer *w, struct lw__lane *lane, uint64_t owner, const struct lw__owners *owners) {
-    *w = (struct lw__writer){.lane = lane, .owner = owner};
-    w->tx = (struct lw__tx){.ring = lane->data, .mask = lane->mask, .cursor = &lane->ctl->tail};
-    int rc = take_lock(w, owners);
-    if (rc) return rc;
-    rc = recover(w);
-    if (rc) {
-        lw__store_release(&lane->ctl->lock, 0);
-        return rc;
-    }
     settle(w);
     return 0;
-}
-
-void lw__writer_leave(struct lw__writer *w) {
-    lw__writer_abort(w);
-    w->tx.edge = 0;
-    lw__cas(&w->lane->ctl->lock, w->owner,
-            0); /* its release pairs with the acquire of the next one's; only if it is ours */
 }
 
 /* ---- one record, or the next one of a batch ---------------------------------------------------------------------- */
@@ -179,13 +144,13 @@ int64_t lw__writer_flush(struct lw__writer *w) {
 }
 
 void lw__writer_abort(struct lw__writer *w) {
+    if (w->slot) return; /* a shared one has nothing in place, and the tail is not ours here */
     w->staged = w->tx.held = w->tx.edge_after = 0;
     settle(w);
 }
 
-int64_t lw__writer_send(struct lw__writer *w, uint16_t type, const void *data, uint64_t len) {
+static int64_t send_inside(struct lw__writer *w, uint16_t type, const void *data, uint64_t len) {
     void *place;
-    if (w->staged) return LW_ESTATE;
     int rc = lw__writer_reserve(w, &place, len);
     if (rc) {
         if (!w->tx.held) settle(w);
@@ -200,6 +165,15 @@ int64_t lw__writer_send(struct lw__writer *w, uint16_t type, const void *data, u
     return lw__writer_commit(w, type, len);
 }
 
+int64_t lw__writer_send(struct lw__writer *w, uint16_t type, const void *data, uint64_t len) {
+    if (w->staged || w->tx.held) return LW_ESTATE;
+    int rc = lw__writer_enter(w);
+    if (rc) return rc;
+    int64_t pos = send_inside(w, type, data, len);
+    lw__writer_exit(w);
+    return pos;
+}
+
 /* ---- batches by copy --------------------------------------------------------------------------------------------- */
 
 /* What the batch takes in the ring; UINT64_MAX if one of its messages never fits. */
@@ -212,10 +186,7 @@ static uint64_t batch_size(const struct lw__writer *w, const struct lw_item *ite
     return size;
 }
 
-int64_t lw__writer_send_batch(struct lw__writer *w, const struct lw_item *items, size_t count) {
-    if (w->staged || w->tx.held || !count) return LW_ESTATE;
-    uint64_t size = batch_size(w, items, count);
-    if (size > w->lane->ring / 2 - 8) return LW_ETOOBIG;
+static int64_t send_batch_inside(struct lw__writer *w, const struct lw_item *items, size_t count, uint64_t size) {
     int rc = lw__writer_room(w, w->tx.pos + size);
     if (rc) return rc;
     for (size_t i = 0;; i++) {
@@ -225,4 +196,15 @@ int64_t lw__writer_send_batch(struct lw__writer *w, const struct lw_item *items,
         if (i + 1 == count) return lw__writer_commit(w, items[i].type, items[i].len);
         lw__writer_stage(w, items[i].type, items[i].len);
     }
+}
+
+int64_t lw__writer_send_batch(struct lw__writer *w, const struct lw_item *items, size_t count) {
+    if (w->staged || w->tx.held || !count) return LW_ESTATE;
+    uint64_t size = batch_size(w, items, count);
+    if (size > w->lane->ring / 2 - 8) return LW_ETOOBIG;
+    int rc = lw__writer_enter(w);
+    if (rc) return rc;
+    int64_t pos = send_batch_inside(w, items, count, size);
+    lw__writer_exit(w);
+    return pos;
 }

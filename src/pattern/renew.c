@@ -38,19 +38,37 @@ int lw__shape_keep(const char *topic, struct lw_shape *shape, char *schema) {
     return 0;
 }
 
+/* A negative one is out of range, and said to be. */
+static uint64_t whole_seconds(int64_t ns) {
+    return ns < 0 ? UINT64_MAX : (uint64_t)ns / 1000000000 + ((uint64_t)ns % 1000000000 != 0);
+}
+
+static int lag_beyond_ring(const char *topic, uint64_t lag, uint64_t ring) {
+    return lw__fail(LW_ESHAPE, "topic %s: evict_lag of %llu bytes: at most the ring of %llu", topic,
+                    (unsigned long long)lag, (unsigned long long)ring);
+}
+
 int lw__shape_full(const char *topic, const struct lw_shape *shape, struct lw__lane_shape *full) {
     static const struct lw_shape unset = LW_SHAPE_INIT;
     if (!shape) shape = &unset;
     *full = (struct lw__lane_shape){.ring = shape->ring ? shape->ring : RING_DEFAULT,
                                     .slots = shape->slots ? shape->slots : LW__SLOTS_DEFAULT,
                                     .schema = shape->schema,
-                                    .schema_hash = shape->schema_hash};
+                                    .schema_hash = shape->schema_hash,
+                                    .evict_lag = shape->evict_lag,
+                                    .evict_age = whole_seconds(shape->evict_age)};
     if (!lw__is_power_of_two(full->ring) || full->ring < RING_LEAST || full->ring > LW__RING_MAX)
         return lw__fail(LW_ESHAPE,
                         "topic %s: ring of %llu bytes: give a power of two from 65536 (64 KiB) to 68719476736 (64 GiB)",
                         topic, (unsigned long long)full->ring);
     if (full->slots > LW__SLOTS_MAX)
         return lw__fail(LW_ESHAPE, "topic %s: %u slots: give 1 to 1024", topic, full->slots);
+    uint64_t most =
+        shape->ring ? shape->ring : LW__RING_MAX; /* unset: that of what exists, which is not looked at here */
+    if (full->evict_lag > most) return lag_beyond_ring(topic, full->evict_lag, most);
+    if (full->evict_age > UINT32_MAX)
+        return lw__fail(LW_ESHAPE, "topic %s: evict_age of %lld ns: give 0 (never) to 136 years", topic,
+                        (long long)shape->evict_age);
     for (size_t i = 0; i < sizeof shape->reserved / sizeof *shape->reserved; i++)
         if (shape->reserved[i]) return lw__fail(LW_EABI, "topic %s: lw_shape.reserved must be 0", topic);
     return full->schema ? check_schema(topic, full->schema) : 0;
@@ -68,6 +86,14 @@ int lw__shape_fits(const struct lw__topic *t, const struct lw_shape *want) {
         return lw__fail(
             LW_ESHAPE, "topic %s: has %u slots, you ask for %u; leave it unset to take what exists, or `laneway rm %s`",
             t->name, have->slots, want->slots, t->name);
+    if ((want->evict_lag && want->evict_lag != have->evict_lag) ||
+        (want->evict_age && whole_seconds(want->evict_age) != have->evict_age))
+        return lw__fail(
+            LW_ESHAPE,
+            "topic %s: evicts beyond a lag of %llu bytes, the dead after %llu s (0: never), you ask for %llu and "
+            "%llu; leave it unset to take what exists, or `laneway rm %s`",
+            t->name, (unsigned long long)have->evict_lag, (unsigned long long)have->evict_age,
+            (unsigned long long)want->evict_lag, (unsigned long long)whole_seconds(want->evict_age), t->name);
     bool other_name = want->schema && strcmp(want->schema, have->schema) != 0;
     if (other_name || (want->schema_hash && want->schema_hash != have->schema_hash))
         return lw__fail(
@@ -117,6 +143,7 @@ static int make_temp(struct lw__topic *t, const struct lw__lane_shape *shape, ch
 
 int lw__topic_make(struct lw__topic *t, const struct lw__lane_shape *shape) {
     char temp[LW__TEMP_MAX];
+    if (shape->evict_lag > shape->ring) return lag_beyond_ring(t->name, shape->evict_lag, shape->ring);
     int rc = make_folders(t), fd = rc ? rc : make_temp(t, shape, temp);
     if (fd < 0) {
         lw__topic_tidy(t);
@@ -135,7 +162,9 @@ static void carry(struct lw__lane *fresh, uint32_t i, const struct lw__slot *fro
     to->owner = owner;
     to->ticket = lw__load(&from->ticket);
     to->lost = lost;
-    to->cursor = fresh->ctl->tail;
+    to->dropped = lw__load(&from->dropped);
+    to->cap = lw__load(&from->cap);
+    *(lw__slot_kind(owner) == LW__SLOT_LOSSY ? &to->seen : &to->cursor) = fresh->ctl->tail;
     memcpy(to->name, from->name, sizeof to->name - 1);
     fresh->ctl->slots_used = i + 1;
 }
@@ -144,10 +173,11 @@ static void carry(struct lw__lane *fresh, uint32_t i, const struct lw__slot *fro
  * for its place finds `superseded`, and joins the new file by itself. */
 static uint64_t user_of(const struct lw__topic *t, uint32_t i) {
     const struct lw__slot *slot = &t->lane.slots[i];
-    uint64_t owner = lw__load_acquire(&slot->owner), place = lw__load_acquire(&slot->cursor.pos);
+    uint64_t owner = lw__load_acquire(&slot->owner);
     unsigned kind = lw__slot_kind(owner);
-    bool durable = kind == LW__SLOT_DURABLE, reliable = kind == LW__SLOT_RELIABLE;
-    return place != LW__NOWHERE && (durable || (reliable && !lw__owner_gone(t->bus, owner))) ? owner : 0;
+    bool durable = kind == LW__SLOT_DURABLE, other = kind == LW__SLOT_RELIABLE || kind == LW__SLOT_LOSSY;
+    bool placed = lw__slot_subscribes(slot) || (durable && owner & LW__SLOT_EVICTED); /* its name is kept */
+    return placed && (durable || (other && !lw__owner_gone(t->bus, owner))) ? owner : 0;
 }
 
 static int check_slots(const struct lw__topic *t, uint32_t slots) {
@@ -171,7 +201,7 @@ static int carry_users(struct lw__topic *t, struct lw__lane *fresh) {
 static uint64_t lost_by(const struct lw__slot *slot, uint64_t tail_number) {
     struct lw__place place;
     bool known = lw__cursor_load(&slot->cursor, &place) && place.number <= tail_number;
-    return known ? tail_number - place.number : 1;
+    return known ? lw__slot_missed(slot) + tail_number - place.number : 1;
 }
 
 /* A new incarnation keeps the durable names, without owners, and their loss. Pages of any age: a name may be torn, or
@@ -179,9 +209,11 @@ static uint64_t lost_by(const struct lw__slot *slot, uint64_t tail_number) {
 static int carry_names(struct lw__topic *t, struct lw__lane *fresh) {
     for (uint32_t i = 0; i < t->lane.slots_max && i < fresh->slots_max; i++) {
         const struct lw__slot *slot = &t->lane.slots[i];
-        bool durable = lw__slot_kind(lw__load_acquire(&slot->owner)) == LW__SLOT_DURABLE;
+        uint64_t owner = lw__load_acquire(&slot->owner);
+        bool durable = lw__slot_kind(owner) == LW__SLOT_DURABLE;
         if (!durable || !lw__name_is_good(slot->name) || lw__slot_find(fresh, slot->name)) continue;
-        carry(fresh, i, slot, LW__SLOT_DURABLE, lw__load(&slot->lost) + lost_by(slot, fresh->ctl->tail.number[0]));
+        carry(fresh, i, slot, lw__slot_away(&t->lane, LW__SLOT_DURABLE | (owner & LW__SLOT_LAG)),
+              lw__load(&slot->lost) + lost_by(slot, fresh->ctl->tail.number[0]));
     }
     return 0;
 }
@@ -221,6 +253,8 @@ static int reshape_locked(struct lw__topic *t, const struct lw_shape *shape, str
     if (!want.slots) want.slots = t->lane.slots_max;
     if (!want.schema && t->lane.id->schema[0]) want.schema = t->lane.id->schema;
     if (!want.schema_hash) want.schema_hash = t->lane.id->schema_hash;
+    if (!want.evict_lag) want.evict_lag = t->lane.evict_lag;
+    if (!want.evict_age) want.evict_age = LW_SEC((int64_t)t->lane.evict_age);
     struct lw__lane_shape full;
     int rc = lw__shape_full(t->name, &want, &full);
     if (!rc) rc = check_slots(t, want.slots);
@@ -276,8 +310,12 @@ static int new_incarnation(struct lw__topic *t) {
     struct lw__place tail = {0, 0};
     char schema[sizeof lane->id->schema];
     snprintf(schema, sizeof schema, "%s", lane->id->schema);
-    struct lw__lane_shape shape = {
-        .ring = lane->ring, .slots = lane->slots_max, .schema = schema, .schema_hash = lane->id->schema_hash};
+    struct lw__lane_shape shape = {.ring = lane->ring,
+                                   .slots = lane->slots_max,
+                                   .schema = schema,
+                                   .schema_hash = lane->id->schema_hash,
+                                   .evict_lag = lane->evict_lag,
+                                   .evict_age = lane->evict_age};
     if (lw__cursor_load(&lane->ctl->tail, &tail)) shape.number = tail.number;
     shape.start = lw__round_up(highest_position(lane) + BEYOND, lane->ring);
     return replace(t, &shape, false);

@@ -11,28 +11,80 @@
 
 /* ---- receiving --------------------------------------------------------------------------------------------------- */
 
-/* An unclean reboot took messages from this durable name. Said once, and forgotten with the call after that: who dies
- * in between is told again. */
-static bool tell_loss(struct lw_sub *sub, struct lw_msg *msg) {
-    uint64_t lost = lw__load(&sub->reader.slot->lost);
-    if (!lost) return false;
+/* An unclean reboot, or eviction, took messages from this subscriber. Said once. What a reboot took is forgotten with the
+ * call after that, so of a durable one that dies in between the next one is told again; for eviction see lane/evict.c. */
+static int tell_loss(struct lw_sub *sub, struct lw_msg *msg) {
+    struct lw__slot *slot = sub->reader.slot;
     if (sub->told) {
-        lw__store(&sub->reader.slot->lost, 0);
-        lw__sub_undivert(sub);
-        return false;
+        lw__store(&slot->lost, 0);
+        lw__reader_undivert(&sub->reader);
     }
-    sub->told = true;
+    sub->told = false;
+    uint64_t by_reboot = lw__load(&slot->lost), lost = sub->untold + by_reboot;
+    if (!lost) return 0;
+    int why = sub->evicted_once ? LW_EEVICTED : LW_EGAP;
+    sub->told = by_reboot != 0;
     sub->lost += lost;
+    sub->evicted += sub->evicted_once;
+    lw__store(&slot->dropped, lw__load(&slot->dropped) + lost);
+    sub->untold = 0;
+    sub->evicted_once = false;
+    if (!sub->told) lw__reader_undivert(&sub->reader);
     *msg = (struct lw_msg){.position = sub->reader.rx.pos, .next = sub->reader.rx.pos, .number = sub->reader.rx.number};
-    return true;
+    return why;
+}
+
+/* The place may have moved on by other means than releasing. */
+static int receive_copy(struct lw_sub *sub, struct lw_msg *msg) {
+    struct lw__place before, after;
+    uint64_t head = sub->reader.rx.head;
+    if (!lw__cursor_load(sub->reader.rx.cursor, &before)) return LW_ECORRUPT;
+    int rc = lw__reader_next(&sub->reader, msg);
+    if (sub->reader.rx.head != head && lw__cursor_load(sub->reader.rx.cursor, &after)) {
+        sub->begin.pos += after.pos - before.pos;
+        sub->begin.number += after.number - before.number;
+    }
+    return rc;
+}
+
+static int overtaken(struct lw_sub *sub, struct lw_msg *msg) {
+    sub->lost += sub->reader.passed;
+    *msg = (struct lw_msg){.position = sub->reader.rx.pos, .next = sub->reader.rx.pos, .number = sub->reader.rx.number};
+    return LW_EGAP;
+}
+
+/* It is counted already. */
+static int tell_owed(struct lw_sub *sub, struct lw_msg *msg) {
+    int owed = sub->owed;
+    sub->owed = 0;
+    if (!sub->told) lw__reader_undivert(&sub->reader);
+    *msg = (struct lw_msg){.position = sub->reader.rx.pos, .next = sub->reader.rx.pos, .number = sub->reader.rx.number};
+    return owed;
 }
 
 static int look(struct lw_sub *sub, struct lw_msg *msg) {
     if (sub->cut) return LW_EFORKED;
     if (sub->gone) return sub->gone;
-    if (tell_loss(sub, msg)) return LW_EGAP;
-    int rc = lw__reader_next(&sub->reader, msg);
-    return rc == LW_ECORRUPT ? lw__sub_corrupt(sub) : rc;
+    if (sub->owed) return tell_owed(sub, msg);
+    int rc = tell_loss(sub, msg);
+    if (rc) return rc;
+    switch ((rc = sub->reader.by_copy ? receive_copy(sub, msg) : lw__reader_next(&sub->reader, msg))) {
+    case LW_ECORRUPT:
+        return lw__sub_corrupt(sub);
+    case LW_EGAP:
+        return overtaken(sub, msg);
+    case LW_EEVICTED:
+        sub->untold = sub->reader.passed;
+        sub->evicted_once = true;
+        return tell_loss(sub, msg);
+    case LW_ECLOSED:
+        return lw__fail(rc, "topic %s: this subscriber's slot was taken away; was its node file removed by hand?",
+                        sub->topic.name);
+    case -ENOMEM:
+        return lw__fail(rc, "topic %s: no memory to copy a message of this size", sub->topic.name);
+    default:
+        return rc;
+    }
 }
 
 enum {
@@ -43,6 +95,7 @@ enum {
 /* A peer that answers at once is seen at once. */
 static void stare(const struct lw_sub *sub) {
     const struct lw__rx *rx = &sub->reader.rx;
+    if (sub->reader.by_copy) return;
     const uint64_t *header = (const uint64_t *)(const void *)(rx->ring + (rx->pos & rx->mask));
     for (int i = 0; i < STARES && !lw__load(header); i++) lw__relax();
 }
@@ -56,7 +109,7 @@ static int wait_turn(struct lw_sub *sub, struct lw__wait *wait) {
     if (lw__wait_slept(wait)) lw__topic_napped(&sub->topic);
     if (rc <= 0) return rc;
     sub->refused += wait->timeout != 0;
-    sub->reader.rx.looks = LOOKS;
+    if (!sub->reader.by_copy) sub->reader.rx.looks = LOOKS;
     return LW_EEMPTY;
 }
 
@@ -70,9 +123,10 @@ int lw__sub_next_slow(struct lw_sub *sub, struct lw_msg *msg, int64_t timeout) {
     }
 }
 
+/* A subscriber that came back from eviction has its place beyond what it had been handed out. */
 int lw__sub_release_slow(struct lw_sub *sub, const struct lw_msg *msg) {
-    (void)msg;
-    return sub->cut ? LW_EFORKED : sub->gone ? sub->gone : LW_ESTATE;
+    if (sub->cut || sub->gone) return sub->cut ? LW_EFORKED : sub->gone;
+    return sub->reader.by_copy && msg->next <= sub->reader.rx.head ? 0 : LW_ESTATE;
 }
 
 int lw_sub_recv(struct lw_sub *sub, void *buffer, size_t room, struct lw_msg *msg, int64_t timeout) {
@@ -80,7 +134,7 @@ int lw_sub_recv(struct lw_sub *sub, void *buffer, size_t room, struct lw_msg *ms
     if (!sub->cut && !sub->gone && sub->reader.rx.pos != sub->reader.rx.head)
         return LW_ESTATE; /* it would release what is held in place */
     int rc = lw_sub_next(sub, &next, timeout);
-    if (rc == LW_EGAP && msg) *msg = next;
+    if ((rc == LW_EGAP || rc == LW_EEVICTED) && msg) *msg = next;
     if (rc != 1) return rc;
     bool fits = next.len <= room;
     if (fits && next.len) memcpy(buffer, next.data, next.len);
@@ -95,9 +149,10 @@ int lw_sub_recv(struct lw_sub *sub, void *buffer, size_t room, struct lw_msg *ms
 
 void lw_sub_rewind(struct lw_sub *sub) {
     struct lw__place place;
-    if (sub->cut || sub->gone || !lw__cursor_load(&sub->reader.slot->cursor, &place)) return;
+    if (sub->cut || sub->gone || !lw__cursor_load(sub->reader.rx.cursor, &place)) return;
     sub->reader.rx.pos = sub->reader.rx.head;
     sub->reader.rx.number = place.number;
+    if (sub->reader.by_copy) lw__reader_undivert(&sub->reader); /* it is copied again */
 }
 
 /* A topic that was given another shape while it was empty has its messages in the new file. */
@@ -119,8 +174,15 @@ int lw_sub_seek(struct lw_sub *sub, enum lw_from from, uint64_t position) {
     struct lw__owners owners = lw__topic_owners(sub->topic.bus);
     lw_sub_rewind(sub);
     struct lw__place before = {.pos = sub->reader.rx.head, .number = sub->reader.rx.number};
+    sub->reader.passed = 0;
     rc = lw__reader_seek(&sub->reader, from, position, &owners);
-    if (!rc) lw__sub_shift(sub, before);
+    lw__sub_shift(sub, before);              /* also when it failed: it may have come back from eviction elsewhere */
+    if (sub->reader.passed && !sub->lossy) { /* evicted meanwhile: to be told */
+        sub->untold += sub->reader.passed;
+        sub->evicted_once = true;
+    }
+    if (!rc) lw__store(&sub->reader.slot->missed, 0); /* the place is where the user wants it */
+    if (sub->owed || sub->untold || sub->told || lw__load(&sub->reader.slot->lost)) lw__reader_divert(&sub->reader);
     if (rc == LW_ENOSLOT) lw__sub_no_slot(sub);
     if (rc == LW_EPOSITION)
         lw__fail(rc, "topic %s: no record begins at position %llu, or it is no longer retained", sub->topic.name,
@@ -138,6 +200,13 @@ static void keep(struct lw_sub *sub, const struct lw_msg *msg) {
     if (sub->gone || msg->position < sub->reader.rx.head || msg->position >= sub->reader.rx.pos) return;
     sub->reader.rx.pos = msg->position;
     sub->reader.rx.number = msg->number;
+    if (sub->reader.by_copy) lw__reader_undivert(&sub->reader); /* it is copied again */
+}
+
+/* Said once, and not now: the count of what was handled is what is returned. */
+static void owe(struct lw_sub *sub, int rc) {
+    sub->owed = rc;
+    lw__reader_divert(&sub->reader);
 }
 
 int64_t lw_sub_dispatch(struct lw_sub *sub, enum lw_verdict (*handle)(const struct lw_msg *msg, void *user), void *user,
@@ -151,7 +220,7 @@ int64_t lw_sub_dispatch(struct lw_sub *sub, enum lw_verdict (*handle)(const stru
     while (rc == 1) {
         enum lw_verdict verdict = handle(&msg, user);
         if (sub->closing) {
-            free(sub);
+            lw__sub_free(sub);
             return handled + 1;
         }
         if (verdict == LW_KEEP) {
@@ -162,6 +231,7 @@ int64_t lw_sub_dispatch(struct lw_sub *sub, enum lw_verdict (*handle)(const stru
         handled++;
         if (verdict == LW_STOP || (size_t)handled == most) break;
         rc = lw_sub_next(sub, &msg, 0);
+        if (rc == LW_EGAP || rc == LW_EEVICTED) owe(sub, rc);
     }
     sub->dispatching = false;
     return handled;
@@ -172,7 +242,7 @@ int64_t lw_sub_dispatch(struct lw_sub *sub, enum lw_verdict (*handle)(const stru
 int lw_sub_stats(const struct lw_sub *sub, struct lw_stats *stats) {
     struct lw__place place = {0, 0};
     if (sub->cut) return LW_EFORKED;
-    if (!sub->gone && !lw__cursor_load(&sub->reader.slot->cursor, &place)) return LW_ECORRUPT;
+    if (!sub->gone && !lw__cursor_load(sub->reader.rx.cursor, &place)) return LW_ECORRUPT;
     if (sub->gone) place = sub->end;
     struct lw_stats now = {.messages = place.number - sub->begin.number,
                            .bytes = place.pos - sub->begin.pos,
@@ -180,6 +250,7 @@ int lw_sub_stats(const struct lw_sub *sub, struct lw_stats *stats) {
                            .number = sub->reader.rx.number,
                            .waits = sub->waits,
                            .refused = sub->refused,
-                           .lost = sub->lost};
+                           .lost = sub->lost,
+                           .evicted = sub->evicted};
     return lw__result_write(stats, &now, sizeof now, "lw_stats");
 }

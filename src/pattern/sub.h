@@ -15,18 +15,22 @@ struct lw_sub {
     struct lw__place begin;
     struct lw__place end; /* what was released when it was gone */
     bool cut;             /* a forked child's copy */
-    bool told;            /* of a loss: the next call may forget it */
-    bool dispatching;     /* a handler is running ... */
-    bool closing;         /* ... and closed us: free when it returns */
+    uint64_t untold;      /* so many messages eviction took, to be told at the next call */
+    bool evicted_once;    /* since the last call that told */
+    bool told;            /* of what an unclean reboot took: the next call may forget it */
+    int owed; /* a loss that lw_sub_dispatch() came upon after it had handled messages: the next call tells */
+    bool lossy;
+    uint64_t max_lag;
+    bool dispatching; /* a handler is running ... */
+    bool closing;     /* ... and closed us: free when it returns */
     int gone; /* why nothing comes any more, LW_ECLOSED or a misfit; the slot is given back, the mapping is there */
     uint64_t waits;
     uint64_t refused;
     uint64_t lost;
+    uint64_t evicted;
 };
 
-/* Sends every call down the slow path, and back to normal. */
-void lw__sub_divert(struct lw_sub *sub);
-void lw__sub_undivert(struct lw_sub *sub);
+void lw__sub_free(struct lw_sub *sub);
 
 /* Says where it is corrupt. Returns LW_ECORRUPT. */
 int lw__sub_corrupt(struct lw_sub *sub);

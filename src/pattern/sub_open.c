@@ -10,25 +10,11 @@
 #include "base/options.h"
 #include "pattern/sub.h"
 
-/* What the inline path reads when every call is to take the slow path: nothing there, for ever. */
-static const uint64_t nothing[2];
-
-void lw__sub_divert(struct lw_sub *sub) {
-    sub->reader.rx.ring = (const char *)nothing;
-    sub->reader.rx.mask = 0;
-    sub->reader.rx.looks = 0;
-}
-
-void lw__sub_undivert(struct lw_sub *sub) {
-    sub->reader.rx.ring = sub->topic.lane.data;
-    sub->reader.rx.mask = sub->topic.lane.mask;
-}
-
 static void cut(struct lw__handle *handle) {
     struct lw_sub *sub = (struct lw_sub *)(void *)((char *)handle - offsetof(struct lw_sub, handle));
     sub->cut = true;
     sub->reader.rx = (struct lw__rx){.pos = 0}; /* nothing to release either */
-    lw__sub_divert(sub);
+    lw__reader_divert(&sub->reader);
     if (sub->topic.fd >= 0) close(sub->topic.fd);
     sub->topic.fd = -1;
 }
@@ -65,11 +51,12 @@ static int refuse_second(struct lw_sub *sub, uint64_t holder) {
 
 /* ---- another file at the path ------------------------------------------------------------------------------------ */
 
-/* Our slot in the new file: whoever made it copied ours to the same index if it saw us with a place. */
+/* Our slot in the new file: whoever made it copied ours to the same index if it saw us with a place. It may have been
+ * evicted there since. */
 static struct lw__slot *carried_slot(const struct lw__lane *lane, const struct lw__reader *r) {
     if (r->index >= lane->slots_max) return NULL;
     struct lw__slot *slot = &lane->slots[r->index];
-    bool ours = lw__load_acquire(&slot->owner) == r->owner && lw__load(&slot->ticket) == r->ticket;
+    bool ours = lw__slot_settled(lw__load_acquire(&slot->owner)) == r->owner && lw__load(&slot->ticket) == r->ticket;
     return ours ? slot : NULL;
 }
 
@@ -122,10 +109,21 @@ static void leave(struct lw_sub *sub) {
 
 /* ---- joining ----------------------------------------------------------------------------------------------------- */
 
+/* How far it may be behind before it is evicted: the smaller one of the topic's and its own. 0: it may not be. */
+static uint64_t cap(const struct lw_sub *sub) {
+    uint64_t topic = sub->topic.lane.evict_lag, own = sub->max_lag;
+    if (sub->lossy || !topic || !own) return sub->lossy ? 0 : topic + own;
+    return topic < own ? topic : own;
+}
+
+static uint64_t word(const struct lw_sub *sub, enum lw__slot_kind kind) {
+    return sub->topic.bus->owner | (cap(sub) ? LW__SLOT_LAG : 0) | (unsigned)(sub->lossy ? LW__SLOT_LOSSY : kind);
+}
+
 static int join(struct lw_sub *sub, const struct lw__owners *owners, enum lw_from from, uint64_t position) {
-    uint64_t owner = sub->topic.bus->owner | LW__SLOT_RELIABLE;
-    int rc = lw__reader_take(&sub->reader, &sub->topic.lane, owner, owners);
+    int rc = lw__reader_take(&sub->reader, &sub->topic.lane, word(sub, LW__SLOT_RELIABLE), owners);
     if (rc) return lw__sub_no_slot(sub);
+    lw__store(&sub->reader.slot->cap, cap(sub));
     rc = lw__reader_join(&sub->reader, from, position);
     if (!rc) return 0;
     leave(sub); /* it may have had a place for a moment, and was copied then */
@@ -145,9 +143,9 @@ static int resume(struct lw_sub *sub) {
 
 static int inherit(struct lw_sub *sub, struct lw__slot *slot, const struct lw__owners *owners) {
     uint64_t holder;
-    int rc = lw__slot_inherit(&sub->reader, &sub->topic.lane, slot, sub->topic.bus->owner | LW__SLOT_DURABLE, owners,
-                              &holder);
+    int rc = lw__slot_inherit(&sub->reader, &sub->topic.lane, slot, word(sub, LW__SLOT_DURABLE), owners, &holder);
     if (rc) return refuse_second(sub, holder);
+    lw__store(&slot->cap, cap(sub));
     rc = resume(sub);
     if (rc) leave(sub);
     return rc;
@@ -167,7 +165,9 @@ static int join_durable(struct lw_sub *sub, const struct lw__owners *owners, enu
 
 static int join_any(struct lw_sub *sub, enum lw_from from, uint64_t position) {
     struct lw__owners owners = lw__topic_owners(sub->topic.bus);
-    int rc = *sub->name ? join_durable(sub, &owners, from, position) : join(sub, &owners, from, position);
+    int rc = sub->lossy || cap(sub) ? lw__reader_make_copies(&sub->reader) : 0;
+    if (rc) return lw__fail(rc, "topic %s: no memory for copies of messages", sub->topic.name);
+    rc = *sub->name ? join_durable(sub, &owners, from, position) : join(sub, &owners, from, position);
     if (!rc) lw__lane_sweep(&sub->topic.lane, sub->topic.bus->owner, &owners);
     return rc;
 }
@@ -181,7 +181,12 @@ static int move_over(struct lw_sub *sub) {
     if (rc) return rc;
     lw__reader_leave(&sub->reader);
     go_to(sub, &fresh, slot);
-    return resume(sub);
+    rc = resume(sub);
+    if (rc || !sub->reader.passed) return rc;
+    sub->untold += sub->reader.passed; /* it was evicted before it came there */
+    sub->evicted_once = true;
+    lw__reader_divert(&sub->reader);
+    return 0;
 }
 
 static bool for_good(int rc) {
@@ -193,7 +198,7 @@ static void retire(struct lw_sub *sub, int why) {
     leave(sub);
     sub->gone = why;
     sub->reader.rx.head = sub->reader.rx.pos; /* every release is refused */
-    lw__sub_divert(sub);
+    lw__reader_divert(&sub->reader);
 }
 
 static int follow(struct lw_sub *sub) {
@@ -206,7 +211,7 @@ int lw__sub_follow(struct lw_sub *sub) {
     int rc = lw__bus_enter(sub->topic.bus, true);
     if (rc) return rc;
     struct lw__place before = {.pos = sub->reader.rx.head, .number = sub->reader.rx.number};
-    if (!lw__cursor_load(&sub->reader.slot->cursor, &sub->end)) sub->end = sub->begin;
+    if (!lw__cursor_load(sub->reader.rx.cursor, &sub->end)) sub->end = sub->begin;
     rc = follow(sub);
     if (for_good(rc))
         retire(sub, rc);
@@ -241,12 +246,27 @@ static int read_options(struct lw_sub *sub, struct lw_sub_options *to, const str
     *to = (struct lw_sub_options)LW_SUB_OPTIONS_INIT;
     int rc = lw__options_read(to, sizeof *to, from, "lw_sub_options");
     if (rc) return rc;
-    if (to->flags) return lw__fail(-EINVAL, "lw_sub_options.flags: 0x%x is no flag", to->flags);
+    if (to->flags & ~(unsigned)LW_SUB_LOSSY)
+        return lw__fail(-EINVAL, "lw_sub_options.flags: 0x%x is no flag", to->flags);
+    sub->lossy = to->flags & LW_SUB_LOSSY;
+    sub->max_lag = to->max_lag;
+    if (sub->lossy && (to->name || to->max_lag))
+        return lw__fail(
+            -EINVAL, "lw_sub_options: LW_SUB_LOSSY holds no place, so it goes with neither a name nor max_lag; a name "
+                     "with max_lag is kept as long as it is not too far behind");
     if ((unsigned)to->from > LW_FROM_POSITION) return lw__fail(-EINVAL, "lw_sub_options.from is %d", (int)to->from);
     if (to->name && (rc = lw__name_check(to->name, "subscriber"))) return rc;
     if (to->name) snprintf(sub->name, sizeof sub->name, "%s", to->name);
     sub->shape = to->shape;
     return lw__shape_keep(sub->topic.name, &sub->shape, sub->schema);
+}
+
+/* What the ones before us of this name lost and were not told, as far as anybody knows: to be told first. */
+static void note_loss(struct lw_sub *sub) {
+    const struct lw__slot *slot = sub->reader.slot;
+    sub->untold = lw__slot_missed(slot);
+    sub->evicted_once = sub->untold != 0;
+    if (sub->untold || lw__load(&slot->lost)) lw__reader_divert(&sub->reader);
 }
 
 static int open_sub(struct lw_sub *sub, struct lw_bus *bus, const char *topic, const struct lw_sub_options *options) {
@@ -257,11 +277,16 @@ static int open_sub(struct lw_sub *sub, struct lw_bus *bus, const char *topic, c
     while ((rc = open_once(sub, opt.from, opt.position)) == 1) {
     }
     if (rc) return rc;
-    if (lw__load(&sub->reader.slot->lost)) lw__sub_divert(sub); /* to be told first */
+    note_loss(sub);
     sub->begin = (struct lw__place){.pos = sub->reader.rx.head, .number = sub->reader.rx.number};
     sub->handle.cut = cut;
     lw__bus_attach(bus, &sub->handle);
     return 0;
+}
+
+void lw__sub_free(struct lw_sub *sub) {
+    lw__reader_free_copies(&sub->reader);
+    free(sub);
 }
 
 int lw_sub_open(struct lw_sub **out, struct lw_bus *bus, const char *topic, const struct lw_sub_options *options) {
@@ -274,7 +299,7 @@ int lw_sub_open(struct lw_sub **out, struct lw_bus *bus, const char *topic, cons
         lw__bus_leave(bus);
     }
     if (rc)
-        free(sub);
+        lw__sub_free(sub);
     else
         *out = sub;
     return rc;
@@ -291,5 +316,5 @@ void lw_sub_close(struct lw_sub *sub) {
         lw__bus_leave(bus);
     }
     sub->closing = true;
-    if (!sub->dispatching) free(sub);
+    if (!sub->dispatching) lw__sub_free(sub);
 }

@@ -72,10 +72,14 @@ static int who_lives(struct lw__topic *t, const char *role, uint64_t owner) {
                     role);
 }
 
+static int slot_lives(struct lw__topic *t, const struct lw__slot *slot) {
+    uint64_t owner = lw__load_acquire(&slot->owner);
+    return who_lives(t, lw__slot_kind(owner) == LW__SLOT_WRITER ? "publishes to" : "reads", owner);
+}
+
 static int anybody_lives(struct lw__topic *t) {
     int rc = who_lives(t, "publishes to", lw__load_acquire(&t->lane.ctl->lock));
-    for (uint32_t i = 0; !rc && i < t->lane.slots_max; i++)
-        rc = who_lives(t, "reads", lw__load_acquire(&t->lane.slots[i].owner));
+    for (uint32_t i = 0; !rc && i < t->lane.slots_max; i++) rc = slot_lives(t, &t->lane.slots[i]);
     return rc;
 }
 
@@ -162,6 +166,15 @@ static void clean_writer(struct lw__topic *t, const struct lw__owners *owners, s
     lw__topic_unlock(t);
 }
 
+static unsigned count_dead_writers(const struct lw__topic *t) {
+    unsigned dead = 0;
+    for (uint32_t i = 0; i < t->lane.slots_max; i++) {
+        uint64_t owner = lw__load_acquire(&t->lane.slots[i].owner);
+        dead += lw__slot_kind(owner) == LW__SLOT_WRITER && lw__owner_gone(t->bus, owner);
+    }
+    return dead;
+}
+
 /* What can't be opened is not to be cleaned. */
 static int clean_topic(const char *name, void *user) {
     struct cleaning *c = user;
@@ -169,7 +182,10 @@ static int clean_topic(const char *name, void *user) {
     struct lw__owners owners = lw__topic_owners(c->bus);
     if (lw__bus_enter(c->bus, true)) return 0;
     if (!lw__topic_name(&t, c->bus, name) && !lw__topic_open_existing(&t, LW__READ)) {
-        c->result->readers += lw__lane_sweep(&t.lane, c->bus->owner, &owners);
+        unsigned writers = count_dead_writers(&t), freed = lw__lane_sweep(&t.lane, c->bus->owner, &owners);
+        if (writers > freed) writers = freed; /* somebody else swept as well */
+        c->result->writers += writers;
+        c->result->readers += freed - writers;
         clean_writer(&t, &owners, c->result);
         lw__topic_close(&t);
     }

@@ -8,12 +8,16 @@
 #include "base/err.h"
 #include "pattern/topic.h"
 
+static bool owner_closed(void *context, uint64_t owner) {
+    return lw__owner_closed(context, owner);
+}
+
 static bool owner_gone(void *context, uint64_t owner) {
     return lw__owner_gone(context, owner);
 }
 
 struct lw__owners lw__topic_owners(struct lw_bus *bus) {
-    return (struct lw__owners){.gone = owner_gone, .context = bus};
+    return (struct lw__owners){.closed = owner_closed, .gone = owner_gone, .context = bus};
 }
 
 /* ---- names ------------------------------------------------------------------------------------------------------- */

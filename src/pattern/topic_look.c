@@ -33,11 +33,22 @@ static int corrupt_at(const struct lw__topic *t, uint64_t pos, const char *what)
 
 /* ---- the topic --------------------------------------------------------------------------------------------------- */
 
-static void look_at_writer(struct lw__topic *t, struct lw_topic_info *info) {
+/* The exclusive writer's word; 0: there is none, whoever else has it. */
+static uint64_t exclusive(const struct lw__topic *t) {
     uint64_t lock = lw__load_acquire(&t->lane.ctl->lock);
-    if (!lock) return;
-    info->writer_pid = lw__owner_who(t->bus, lock, info->writer);
-    info->writer_alive = !lw__owner_gone(t->bus, lock);
+    return lock & 0xffff ? 0 : lock;
+}
+
+static void count_slots(const struct lw__topic *t, struct lw_topic_info *info) {
+    for (uint32_t i = 0; i < t->lane.slots_max; i++) {
+        uint64_t owner = lw__load_acquire(&t->lane.slots[i].owner);
+        if (lw__slot_kind(owner) == LW__SLOT_WRITER)
+            info->writers++;
+        else
+            info->readers += owner != 0;
+    }
+    info->exclusive = exclusive(t) != 0;
+    info->writers += exclusive(t) != 0;
 }
 
 int lw_topic_stat(struct lw_bus *bus, const char *topic, struct lw_topic_info *info) {
@@ -62,14 +73,59 @@ int lw_topic_stat(struct lw_bus *bus, const char *topic, struct lw_topic_info *i
                                  .number = tail.number,
                                  .oldest = oldest.pos,
                                  .oldest_number = oldest.number,
-                                 .record_max = t.lane.record_max};
+                                 .record_max = t.lane.record_max,
+                                 .evict_lag = t.lane.evict_lag,
+                                 .evict_age = LW_SEC((int64_t)t.lane.evict_age)};
     memcpy(now.uuid, id->uuid, sizeof now.uuid);
     memcpy(now.schema, id->schema, sizeof now.schema);
-    for (uint32_t i = 0; i < t.lane.slots_max; i++) now.readers += lw__load_acquire(&t.lane.slots[i].owner) != 0;
-    look_at_writer(&t, &now);
+    count_slots(&t, &now);
     rc = lw__result_write(info, &now, sizeof now, "lw_topic_info");
 end:
     end_look(&t);
+    return rc;
+}
+
+/* ---- its publishers ---------------------------------------------------------------------------------------------- */
+
+static void fill_writer(struct lw__topic *t, uint64_t owner, struct lw_writer_info *info) {
+    info->pid = lw__owner_who(t->bus, owner, info->node);
+    info->alive = !lw__owner_gone(t->bus, owner);
+}
+
+static bool look_at_writer(struct lw__topic *t, uint32_t i, struct lw_writer_info *info) {
+    const struct lw__slot *slot = &t->lane.slots[i];
+    uint64_t owner = lw__load_acquire(&slot->owner), word = lw__slot_process(owner) | (uint64_t)(i + 1) << 1;
+    uint64_t lock = lw__load_acquire(&t->lane.ctl->lock), section = lw__load_acquire(&slot->section);
+    if (lw__slot_kind(owner) != LW__SLOT_WRITER) return false;
+    *info = (struct lw_writer_info){.slot = i, .messages = section >> 1};
+    info->biased = lock == (word | 1);
+    info->inside = lock == word || (info->biased && section & 1);
+    fill_writer(t, owner, info);
+    return true;
+}
+
+static uint32_t look_at_writers(struct lw__topic *t, struct lw_writer_info *all) {
+    uint32_t n = 0;
+    uint64_t sole = exclusive(t);
+    for (uint32_t i = 0; i < t->lane.slots_max; i++) n += look_at_writer(t, i, &all[n]);
+    if (sole) {
+        all[n] = (struct lw_writer_info){.exclusive = 1, .inside = 1};
+        fill_writer(t, sole, &all[n++]);
+    }
+    return n;
+}
+
+int lw_topic_writers(struct lw_bus *bus, const char *topic,
+                     int (*each)(const struct lw_writer_info *writer, void *user), void *user) {
+    struct lw__topic t;
+    int rc = begin_look(&t, bus, topic);
+    if (rc) return rc;
+    struct lw_writer_info *all = calloc(t.lane.slots_max + 1, sizeof *all);
+    uint32_t count = all ? look_at_writers(&t, all) : 0;
+    if (!all) rc = lw__fail(-ENOMEM, "topic %s: no memory", topic);
+    end_look(&t);
+    for (uint32_t i = 0; !rc && i < count; i++) rc = each(&all[i], user);
+    free(all);
     return rc;
 }
 
@@ -80,9 +136,18 @@ static bool look_at_reader(struct lw__topic *t, uint32_t i, struct lw_reader_inf
     const struct lw__slot *slot = &t->lane.slots[i];
     uint64_t owner = lw__load_acquire(&slot->owner);
     struct lw__place place, tail;
-    if (!owner || !lw__cursor_load(&slot->cursor, &place) || place.pos == LW__NOWHERE || lw__lane_tail(&t->lane, &tail))
+    unsigned kind = lw__slot_kind(owner);
+    const struct lw__cursor *cursor = kind == LW__SLOT_LOSSY ? &slot->seen : &slot->cursor;
+    if (!owner || kind == LW__SLOT_WRITER || !lw__cursor_load(cursor, &place) || place.pos == LW__NOWHERE ||
+        lw__lane_tail(&t->lane, &tail))
         return false;
-    *info = (struct lw_reader_info){.slot = i, .position = place.pos, .number = place.number};
+    *info = (struct lw_reader_info){.slot = i,
+                                    .position = place.pos,
+                                    .number = place.number,
+                                    .lossy = kind == LW__SLOT_LOSSY,
+                                    .evicted = lw__slot_settled(owner) != owner,
+                                    .max_lag = owner & LW__SLOT_LAG ? lw__load(&slot->cap) : 0,
+                                    .lost = lw__load(&slot->dropped)};
     info->durable = lw__slot_kind(owner) == LW__SLOT_DURABLE;
     if (info->durable) snprintf(info->name, sizeof info->name, "%.*s", LW_NAME_MAX, slot->name);
     info->pid = lw__owner_who(t->bus, owner, info->node);
@@ -101,7 +166,8 @@ static int look_at_readers(struct lw__topic *t, struct lw_reader_info **out, uin
     uint32_t n = 0;
     for (uint32_t i = 0; i < t->lane.slots_max; i++) {
         if (!look_at_reader(t, i, &all[n])) continue;
-        if (!slowest || all[n].position < slowest->position) slowest = &all[n];
+        bool holds = !all[n].lossy && !all[n].evicted;
+        if (holds && (!slowest || all[n].position < slowest->position)) slowest = &all[n];
         n++;
     }
     if (slowest) slowest->slowest = 1;

@@ -67,7 +67,7 @@ static void every_field_has_its_golden_place(void **state) {
         uint64_t want;
     } golden[] = {
         {0, 8, 0x454e414c59574c0a},
-        {8, 4, 1},
+        {8, 4, 2},
         {12, 4, 0x100012ce /* fingerprint */},
         {32, 8, 65536},
         {40, 4, 5},
@@ -169,8 +169,8 @@ static void another_version_or_layout_is_told_with_both(void **state) {
     int fd = formatted(&shape);
     patch(fd, 8, &version, 4);
     assert_fails(try_map(fd, LW__READ), LW_EVERSION, "dir/x.lane: ");
-    assert_fails(try_map(fd, LW__READ), LW_EVERSION, "version 7, this library reads version 1");
-    version = 1;
+    assert_fails(try_map(fd, LW__READ), LW_EVERSION, "version 7, this library reads version 2");
+    version = 2;
     patch(fd, 8, &version, 4);
     patch(fd, 12, &fingerprint, 4);
     snprintf(both, sizeof both, "deadbeef, this library has %08x", LW__LANE_FINGERPRINT);

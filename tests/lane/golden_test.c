@@ -48,7 +48,8 @@ static bool all_alive(void *context, uint64_t owner) {
     (void)context, (void)owner;
     return false;
 }
-static const struct lw__owners dead = {.gone = all_gone}, alive = {.gone = all_alive};
+static const struct lw__owners dead = {.closed = all_gone, .gone = all_gone},
+                               alive = {.closed = all_alive, .gone = all_alive};
 
 /* ---- files ------------------------------------------------------------------------------------------------------- */
 
@@ -428,20 +429,25 @@ static void expect_refused(const char *name, const char *theirs, const char *our
     close(fd);
 }
 
-static void a_file_of_a_later_version_is_refused_naming_both(void **state) {
+static void expect_version_refused(const char *name, uint32_t version, const char *theirs) {
+    unsigned char page[SIZE_MAX_OF_ALL];
+    make_other(page, version, 0x12345678);
+    compare(name, page, LW__PAGE);
+    expect_refused(name, theirs, "version 2");
+}
+
+static void a_file_of_another_version_is_refused_naming_both(void **state) {
     (void)state;
     NEEDS_SMALL_PAGES();
-    unsigned char page[SIZE_MAX_OF_ALL];
-    make_other(page, 2, 0x12345678);
-    compare("version-2.lane", page, LW__PAGE);
-    expect_refused("version-2.lane", "version 2", "version 1");
+    expect_version_refused("version-1.lane", 1, "version 1");
+    expect_version_refused("version-3.lane", 3, "version 3");
 }
 
 static void a_file_of_another_layout_is_refused_naming_both(void **state) {
     (void)state;
     NEEDS_SMALL_PAGES();
     unsigned char page[SIZE_MAX_OF_ALL];
-    make_other(page, 1, 0x12345678);
+    make_other(page, LW__LANE_VERSION, 0x12345678);
     compare("other-layout.lane", page, LW__PAGE);
     expect_refused("other-layout.lane", "fingerprint 12345678", "has 100012ce");
 }
@@ -451,7 +457,7 @@ int main(void) {
         cmocka_unit_test(every_kind_of_record_is_written_and_read_as_ever),
         cmocka_unit_test(what_a_dead_writer_left_is_taken_over_as_ever),
         cmocka_unit_test(the_places_of_readers_are_kept_as_ever),
-        cmocka_unit_test(a_file_of_a_later_version_is_refused_naming_both),
+        cmocka_unit_test(a_file_of_another_version_is_refused_naming_both),
         cmocka_unit_test(a_file_of_another_layout_is_refused_naming_both),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

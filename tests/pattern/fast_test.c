@@ -15,6 +15,7 @@ extern int lw_sub_release(struct lw_sub *sub, const struct lw_msg *msg);
 
 static void messages_go_through_the_symbols(void **state) {
     struct lw_bus_options opt = LW_BUS_OPTIONS_INIT;
+    struct lw_pub_options sole = {sizeof sole, LW_PUB_EXCLUSIVE, LW_SHAPE_INIT};
     struct lw_bus *bus;
     struct lw_pub *pub;
     struct lw_sub *sub;
@@ -23,7 +24,7 @@ static void messages_go_through_the_symbols(void **state) {
     opt.dir = *state;
     assert_ok(opens(&bus, &opt));
     assert_ok(lw_sub_open(&sub, bus, "t", NULL));
-    assert_ok(lw_pub_open(&pub, bus, "t", NULL));
+    assert_ok(lw_pub_open(&pub, bus, "t", &sole));
     for (uint64_t i = 0; i < 300000; i++) {
         if (i % 2) {
             assert_int_equal(lw_pub_send(pub, 7, &i, sizeof i, 0), i * 16);

@@ -118,7 +118,7 @@ static void held_messages_outlive_a_removal(void **state) {
 
 static void damaged_and_foreign_files_are_removed_by_force_only(void **state) {
     char path[TT_PATH];
-    uint32_t two = 2, strange = 0x12345678;
+    uint32_t nine = 9, strange = 0x12345678;
     char flipped = 99;
     const struct {
         int64_t at;
@@ -127,7 +127,7 @@ static void damaged_and_foreign_files_are_removed_by_force_only(void **state) {
         int code;
     } damages[] = {{0, &flipped, 1, LW_ECORRUPT},
                    {20, &flipped, 1, LW_ECORRUPT},
-                   {TT_LANE_VERSION, &two, 4, LW_EVERSION},
+                   {TT_LANE_VERSION, &nine, 4, LW_EVERSION},
                    {TT_LANE_FINGERPRINT, &strange, 4, LW_EVERSION}};
     for (size_t i = 0; i < sizeof damages / sizeof *damages; i++) {
         struct lw_bus *bus = tt_bus(*state, NULL), *other = tt_bus(*state, NULL);

@@ -309,7 +309,7 @@ static void a_batch_may_have_half_the_ring_and_no_more(void **state) {
 static struct lw_pub *pub_that_needs_sub(struct lw_bus *bus) {
     struct lw_pub_options opt = LW_PUB_OPTIONS_INIT;
     struct lw_pub *pub;
-    opt.flags = LW_PUB_NEED_SUB;
+    opt.flags = LW_PUB_NEED_SUB | LW_PUB_EXCLUSIVE;
     opt.shape.ring = TT_RING;
     assert_ok(lw_pub_open(&pub, bus, "t", &opt));
     return pub;

@@ -126,7 +126,7 @@ static void a_stopped_publisher_keeps_the_topic(void **state) {
         assert_true(tt_gets(sub, seen, 500));
         seen += 500;
         t_stop(&child);
-        assert_told(lw_pub_open(&pub, bus, "t", NULL), LW_EWRITER, "topic t", "node publisher",
+        assert_told(lw_pub_open(&pub, bus, "t", &tt_sole), LW_EWRITER, "topic t", "node publisher",
                     tt_text("pid %d", (int)child.pid));
         seen += tt_drain(sub);
         t_go_on(&child);
@@ -162,7 +162,7 @@ static int rival_body(void *dir) {
     for (;;) {
         struct lw_stats stats = LW_STATS_INIT;
         struct lw_pub *pub;
-        int rc = lw_pub_open(&pub, bus, "t", NULL);
+        int rc = lw_pub_open(&pub, bus, "t", &tt_sole);
         T_NEED(rc == 0 || rc == LW_EWRITER);
         if (rc) continue;
         T_NEED(!lw_pub_stats(pub, &stats));

@@ -143,7 +143,7 @@ static void garbage_and_files_of_others(void **state) {
     char path[TT_PATH];
     const char *lane = tt_lane(path, *state, "t");
     char page[4096], noise[4096];
-    uint32_t two = 2;
+    uint32_t nine = 9;
     tt_peek(lane, 0, page, sizeof page);
     for (size_t i = 0; i < sizeof noise; i++) noise[i] = (char)t_random();
     tt_poke(lane, 0, noise, sizeof noise);
@@ -152,11 +152,11 @@ static void garbage_and_files_of_others(void **state) {
     tt_poke(lane, 0, noise, sizeof noise);
     told_by_all(bus, LW_ECORRUPT, "not a lane file", "");
     tt_poke(lane, 0, page, sizeof page);
-    tt_poke(lane, TT_LANE_VERSION, &two, sizeof two);
-    told_by_all(bus, LW_EVERSION, "version 2", "version 1");
+    tt_poke(lane, TT_LANE_VERSION, &nine, sizeof nine);
+    told_by_all(bus, LW_EVERSION, "version 9", "version 2");
     tt_poke(lane, 0, page, sizeof page);
-    tt_poke(lane, TT_LANE_FINGERPRINT, &two, sizeof two);
-    told_by_all(bus, LW_EVERSION, "fingerprint 00000002", "this library has");
+    tt_poke(lane, TT_LANE_FINGERPRINT, &nine, sizeof nine);
+    told_by_all(bus, LW_EVERSION, "fingerprint 00000009", "this library has");
     tt_poke(lane, 0, page, sizeof page);
     struct lw_sub *sub = tt_sub(bus, "t", "name", LW_FROM_NOW);
     assert_true(tt_gets_only(sub, 0, 200)); /* looking at it changed nothing */

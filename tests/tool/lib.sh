@@ -121,7 +121,7 @@ end_jobs() {
     local pids
     pids=$(jobs -p)
     # shellcheck disable=SC2086
-    [ -z "$pids" ] || kill -KILL $pids 2>/dev/null
+    [ -z "$pids" ] || kill -KILL $pids 2>/dev/null || true # some may be over by now
     wait
 }
 

@@ -11,13 +11,13 @@ sub_stays() {
 }
 
 writer_is_there() {
-    lw info t --json 2>/dev/null | grep -q '"writer":{"node":"'"$1"'".*"alive":true}'
+    lw info t --json 2>/dev/null | grep -q '"writers":\[{"node":"'"$1"'",[^}]*"alive":true'
 }
 
 pub_stays() {
     mkfifo in
     exec 5<>in
-    start pub t --node "$1" <in >/dev/null 2>&1 5>&-
+    start pub t --node "$1" "${@:2}" <in >/dev/null 2>&1 5>&-
     until_true writer_is_there "$1"
 }
 
@@ -32,13 +32,31 @@ case_create() {
     expect 0 lw create t --json
     is_json out
     is "$(field topic <out) $(field ring <out) $(field slots <out) $(field slots_taken <out)" "t 65536 3 0"
-    is "$(field schema <out) $(field schema_hash <out) $(field writer <out)" "my ticks 7 null"
+    is "$(field schema <out) $(field schema_hash <out) $(field writer_count <out)" "my ticks 7 0"
+    is "$(field evict_lag <out) $(field evict_age <out)" "null null"
     expect 0 lw create t --slots 5
     lw pub t hello
     expect 0 lw create t --slots 5
     expect 1 lw create t --slots 3
     has err 'slots'
     expect 1 lw create t --schema other
+}
+
+case_create_with_eviction() {
+    expect 0 lw create t --ring 1M --evict-lag 256K --evict-age 2m --json
+    is_json out
+    is "$(field evict_lag <out) $(field evict_age <out)" "262144 120"
+    lw pub t hello
+    expect 0 lw create t --evict-age 120s
+    expect 1 lw create t --evict-age 3h
+    has err '120 s'
+    expect 1 lw create t --evict-lag 128K
+    has err '262144'
+    expect 0 lw info t
+    has out '^eviction +more than 262144 bytes behind; durable and dead or away for 120 s$'
+    lw create other
+    expect 0 lw info other
+    has out '^eviction +never$'
 }
 
 case_ls_topics() {
@@ -53,11 +71,25 @@ case_ls_topics() {
     is "$(sort out | tr '\n' ' ')" "a a-b a/b a/b/c b "
     expect 0 lw ls topics --long
     is "$(wc -l <out)" 6
-    has out '^ *1 +4194304 +0 +- +a/b/c$'
+    has out '^ *1 +4194304 +0 +0 +a/b/c$'
     expect 0 lw ls --json
     is_json out
     is "$(wc -l <out)" 5
     is "$(grep '"a/b/c"' out | field next_number)" 1
+}
+
+case_ls_counts_publishers() {
+    pub_stays source
+    expect 0 lw ls -l
+    has out ' +0 +1 +t$'
+    exec 5>&-
+    ended 0
+    rm in
+    pub_stays source --exclusive
+    expect 0 lw ls -l
+    has out ' +0 +exclusive +t$'
+    expect 0 lw ls --json
+    is "$(field writer_count <out) $(field exclusive <out) $(field slots_taken <out)" "1 true 0"
 }
 
 case_ls_nodes() {
@@ -83,17 +115,60 @@ case_info() {
     sub_stays reader
     expect 0 lw info t
     has out '^schema +tick:0x1'
-    has out '^writer +source, pid [0-9]+, alive'
+    has out '^slots +3 of 64 taken'
+    has out '^source +[0-9]+ +alive +shared +3 +(inside|biased|-)$'
     has out '^next +message 3 '
-    has out '^store +- +0 away +0 +3 +48$'
-    has out '^- +reader +[0-9]+ alive +48 +0 +0$'
+    has out '^store +- +0 away +durable +0 +3 +48 +- +-$'
+    has out '^- +reader +[0-9]+ alive +reliable +48 +0 +0 +- +-$'
     has out '^held back by subscriber store: 3 messages behind$'
     expect 0 lw info t --json
     is_json out
-    has out '"writer":\{"node":"source","pid":[0-9]+,"alive":true\}'
-    has out '"name":"store","node":null,"slot":0,"durable":true,"alive":false,"pid":0,"slowest":true,"position":0'
-    has out "\"name\":null,\"node\":\"reader\",\"slot\":1,\"durable\":false,\"alive\":true,\"pid\":$!,\"slowest\":false"
-    has out '"lag_messages":3,"lag_bytes":48\}'
+    has out '"node":"source","pid":[0-9]+,"alive":true,"exclusive":false,"slot":1,"messages":3,"inside":false,"biased":'
+    has out '"name":"store","node":null,"slot":0,"durable":true,"lossy":false,"alive":false,"pid":0,"slowest":true,'
+    has out "\"name\":null,\"node\":\"reader\",\"slot\":2,\"durable\":false,\"lossy\":false,\"alive\":true,\"pid\":$!,"
+    has out '"lag_messages":3,"lag_bytes":48,"max_lag":null,"lost":0\}'
+}
+
+case_info_of_the_dead() {
+    local reader
+    lw sub t --as store --create-only
+    sub_stays reader
+    reader=$!
+    pub_stays source
+    kill -KILL $! $reader
+    wait $! $reader || true
+    exec 5>&-
+    expect 0 lw info t
+    has out '^source +0 +dead +shared '
+    has out '^- +reader +0 dead +reliable '
+    has out '^store +- +0 away +durable '
+    lw clean
+    expect 0 lw info t
+    has out '^no publisher$'
+    has out '^store +- +0 away +durable '
+    is "$(grep -c dead out)" 0
+}
+
+case_info_of_an_exclusive_publisher() {
+    pub_stays source --exclusive
+    expect 0 lw info t
+    has out '^source +[0-9]+ +alive +exclusive +- +-$'
+    expect 0 lw info t --json
+    has out '"node":"source","pid":[0-9]+,"alive":true,"exclusive":true,"slot":null,"messages":null,"inside":true'
+    exec 5>&-
+    ended 0
+}
+
+case_info_of_lossy_and_limited() {
+    lw create t --evict-lag 1M
+    lw sub t --as store --create-only --max-lag 64K
+    sub_stays quick --lossy
+    expect 0 lw info t
+    has out '^store +- +0 away +durable +0 +0 +0 +65536 +-$'
+    has out '^- +quick +[0-9]+ alive +lossy +0 +0 +0 +- +-$'
+    expect 0 lw info t --json
+    has out '"name":"store",.*"max_lag":65536,"lost":0\}'
+    has out '"node":"quick",[^}]*"lossy":true,[^}]*"slowest":false,"evicted":false,[^}]*"max_lag":null,"lost":0\}'
 }
 
 case_no_topic_and_no_bus() {
@@ -153,8 +228,14 @@ case_corrupt_head() {
     is "$(cat out)" ""
     is_json err
     lw create good
-    expect 6 lw ls --long
+    expect 1 lw ls --long
     has out ' good$'
+    has err 't.*corrupt'
+    has err '1 of 2 topics'
+    expect 1 lw ls --json
+    is_json out
+    is_json err
+    is "$(field topic <out)" good
     expect 0 lw ls
     is "$(cat out)" $'good\nt'
     expect 6 lw rm t
@@ -264,7 +345,7 @@ case_clean() {
     local reader
     sub_stays one
     reader=$!
-    pub_stays two
+    pub_stays two --exclusive
     kill -KILL $! $reader
     wait $! $reader || true
     exec 5>&-
@@ -273,7 +354,7 @@ case_clean() {
     is "$(field readers <out) $(field writers <out)" "1 1"
     expect 0 lw clean
     has out '0 subscribers, 0 publishers'
-    is "$(topic_field t slots_taken) $(topic_field t writer)" "0 null"
+    is "$(topic_field t slots_taken) $(topic_field t writer_count)" "0 0"
 }
 
 case_bench_lists() {

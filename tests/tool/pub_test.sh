@@ -95,8 +95,8 @@ case_large_message() {
 
 case_resume_goes_on_at_the_exact_message() {
     seq 10 >in
-    lw pub t --exclusive --resume --count 4 <in
-    expect 0 lw pub t --exclusive --resume --json <in
+    lw pub t --resume --count 4 <in
+    expect 0 lw pub t --resume --json <in
     is "$(field skipped <out) $(field messages <out) $(field next_number <out)" "4 6 10"
     expect 0 lw pub t --exclusive --resume --json <in
     is "$(field skipped <out) $(field messages <out) $(field first_position <out)" "10 0 null"
@@ -146,19 +146,6 @@ case_waiting_is_explained() {
     expect 0 lw sub t --as sleeper --count 30
     ended 0
     is "$(wc -l <told)" 1
-}
-
-case_second_publisher_is_refused() {
-    mkfifo in
-    exec 5<>in
-    start pub t --node first <in 5>&-
-    echo x >&5
-    until_true topic_field_is t next_number 1
-    expect 1 lw pub t hello
-    has err 'first'
-    exec 5>&-
-    ended 0
-    expect 0 lw pub t hello
 }
 
 case_other_shape_is_refused() {

@@ -161,7 +161,18 @@ case_topic_is_removed() {
     until_true reader_is_there t
     lw rm t --force
     ended 1
-    has err 'closed'
+    has err 'topic t was removed \(closed\)'
+}
+
+# Before its first message; a file that an earlier run wrote stays as it is.
+case_topic_is_removed_before_a_message_for_a_file() {
+    echo before >got
+    start sub t --as s --out got 2>err
+    until_true reader_is_there t
+    lw rm t --force
+    ended 1
+    has err 'topic t was removed \(closed\)'
+    is "$(cat got)" before
 }
 
 case_large_messages_through_a_small_ring() {

@@ -71,11 +71,13 @@ case_values_are_read_strictly() {
     for bad in --count=x --count=0 --count=-1 --count=1k --count= "--count= 1" --count=99999999999999999999 \
         --timeout=1s --timeout=-1 --timeout=.5 --timeout=1. --timeout=1.5.5 --timeout=1e3 --ring=3M --ring=32K \
         --ring=128G --ring=64k --ring=1MB --slots=0 --slots=1025 --type=65536 --type=x --size=0 --size=9-1 \
-        --size=1- --rate=0 --schema=:1 --schema=a:x --bus= --resume=1; do
+        --size=1- --rate=0 --schema=:1 --schema=a:x --bus= --resume=1 \
+        --evict-lag=0 --evict-lag=1X --evict-lag=-1 --evict-age=0 --evict-age=0s --evict-age=1.5 --evict-age=-1 \
+        --evict-age=1d --evict-age=1ms --evict-age=h --evict-age=4294967296 --evict-age=71582789m --no-bias=1; do
         expect 2 lw pub t "$bad" </dev/null
         has err "^laneway pub: ${bad%%=*}"
     done
-    for bad in --from=then --from=-1 --format=xml --timeout=x; do
+    for bad in --from=then --from=-1 --format=xml --timeout=x --max-lag=0 --max-lag=x --max-lag=1k --lossy=1; do
         expect 2 lw sub t "$bad"
         has err "^laneway sub: ${bad%%=*}"
     done
@@ -91,12 +93,33 @@ case_values_that_are_fine() {
 }
 
 case_options_that_do_not_go_together() {
-    expect 2 lw pub t --resume </dev/null
+    expect 2 lw pub t --no-bias --exclusive </dev/null
+    expect 2 lw pub t --no-bias --resume </dev/null
+    has err 'share'
+    expect 2 lw sub t --lossy --as a
+    has err '--lossy .*--as'
+    expect 2 lw sub t --lossy --max-lag 1M
+    expect 2 lw sub t --lossy --create-only
+    for command in create sub pub; do
+        expect 2 lw $command t --ring 64K --evict-lag 128K </dev/null
+        has err '--evict-lag is larger than --ring'
+    done
     expect 2 lw pub t --null --size 3 </dev/null
     expect 2 lw pub t --null hello
     expect 2 lw sub t --create-only
     expect 2 lw sub t --create-only --as a --count 1
     expect 2 lw sub t --json --format raw
+    [ ! -e "$bus" ]
+}
+
+# Against a ring that is not in the command line, but there, or the default.
+case_evict_lag_over_the_ring() {
+    expect 1 lw create t --evict-lag 8M
+    has err 'evict_lag.*at most the ring'
+    expect 0 lw create large --ring 16M
+    lw pub large hello
+    expect 1 lw create large --evict-lag 32M
+    expect 0 lw create t --evict-lag 4M
 }
 
 case_message_that_begins_with_a_dash() {

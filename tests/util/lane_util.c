@@ -83,7 +83,7 @@ static bool owner_gone(void *context, uint64_t owner) {
     return !t_owner_alive((unsigned)(owner >> 32));
 }
 
-const struct lw__owners t_owners = {.gone = owner_gone};
+const struct lw__owners t_owners = {.closed = owner_gone, .gone = owner_gone};
 
 /* ---- messages ---------------------------------------------------------------------------------------------------- */
 

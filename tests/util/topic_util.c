@@ -18,8 +18,10 @@ struct lw_bus *tt_bus(const char *dir, const char *node) {
     return bus;
 }
 
+const struct lw_pub_options tt_sole = {sizeof tt_sole, LW_PUB_EXCLUSIVE, LW_SHAPE_INIT};
+
 int tt_pub_shaped(struct lw_pub **pub, struct lw_bus *bus, const char *topic, uint64_t ring, uint32_t slots) {
-    struct lw_pub_options opt = LW_PUB_OPTIONS_INIT;
+    struct lw_pub_options opt = tt_sole;
     opt.shape.ring = ring;
     opt.shape.slots = slots;
     return lw_pub_open(pub, bus, topic, &opt);
@@ -42,6 +44,13 @@ static void make_small(struct lw_bus *bus, const char *topic) {
 }
 
 struct lw_pub *tt_pub(struct lw_bus *bus, const char *topic) {
+    struct lw_pub *pub;
+    make_small(bus, topic);
+    T_NEED(!lw_pub_open(&pub, bus, topic, &tt_sole));
+    return pub;
+}
+
+struct lw_pub *tt_pub_shared(struct lw_bus *bus, const char *topic) {
     struct lw_pub *pub;
     make_small(bus, topic);
     T_NEED(!lw_pub_open(&pub, bus, topic, NULL));

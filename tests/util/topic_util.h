@@ -19,8 +19,12 @@ enum { TT_RING = 64 << 10 }; /* the smallest ring */
 /* `node` may be NULL. */
 struct lw_bus *tt_bus(const char *dir, const char *node);
 
-/* A publisher; the topic has a ring of TT_RING bytes if it has to be made. */
+/* Options of an exclusive publisher. */
+extern const struct lw_pub_options tt_sole;
+
+/* A publisher, exclusive or shared; the topic has a ring of TT_RING bytes if it has to be made. */
 struct lw_pub *tt_pub(struct lw_bus *bus, const char *topic);
+struct lw_pub *tt_pub_shared(struct lw_bus *bus, const char *topic);
 
 /* A subscriber; `name` may be NULL. The same ring. */
 struct lw_sub *tt_sub(struct lw_bus *bus, const char *topic, const char *name, enum lw_from from);

@@ -5,17 +5,16 @@
 static struct lw_shape shape;
 
 static const struct option_row rows[] = {
-    OPTION_RING(shape),
-    OPTION_SLOTS(shape),
-    OPTION_SCHEMA(shape),
-    OPTION_END,
+    OPTION_RING(shape),      OPTION_SLOTS(shape),     OPTION_SCHEMA(shape),
+    OPTION_EVICT_LAG(shape), OPTION_EVICT_AGE(shape), OPTION_END,
 };
 
 static const struct usage usage = {
     .command = "create",
     .arguments = "TOPIC",
     .about = "Makes a topic. If it is there already, an option that differs from what it is makes\n"
-             "this fail, unless the topic is still empty: then it gets the new shape.",
+             "this fail, unless the topic is still empty: then it gets the new shape.\n"
+             "Who is evicted holds publishers back no more, loses messages, and is told how many.",
     .rows = rows,
     .least = 1,
     .most = 1,
@@ -38,6 +37,7 @@ static int create(struct lw_bus *bus, const char *topic) {
 int create_main(int argc, char **argv) {
     struct lw_bus *bus;
     const char *topic = argv[options_read(&usage, argc, argv)];
+    shape_check(&usage, &shape);
     int result = bus_join(&bus);
     if (result) return result;
     result = create(bus, topic);

@@ -104,6 +104,13 @@ void json_number(struct json *json, const char *key, uint64_t value) {
     put_text(json, out);
 }
 
+void json_number_or_null(struct json *json, const char *key, uint64_t value) {
+    if (value)
+        json_number(json, key, value);
+    else
+        json_null(json, key);
+}
+
 void json_bool(struct json *json, const char *key, bool value) {
     begin_value(json, key);
     put_text(json, value ? "true" : "false");

@@ -34,6 +34,9 @@ void json_text(struct json *json, const char *key, const char *text);
 void json_bytes(struct json *json, const char *key, const char *text, size_t len);
 void json_base64(struct json *json, const char *key, const void *data, size_t len);
 
+/* json_number(), or null for 0. */
+void json_number_or_null(struct json *json, const char *key, uint64_t value);
+
 /* json_text(), or null when there is none. */
 void json_text_or_null(struct json *json, const char *key, const char *text);
 

@@ -16,7 +16,8 @@ static const struct option_row rows[] = {
 static const struct usage usage = {
     .command = "ls",
     .arguments = "[topics|nodes]",
-    .about = "Lists the topics of the bus, or its nodes. With --json one object a line.",
+    .about = "Lists the topics of the bus, or its nodes. With --json one object a line. A topic that\n"
+             "can not be read does not hide the others; the exit code is 1 then.",
     .rows = rows,
     .least = 0,
     .most = 1,
@@ -24,7 +25,7 @@ static const struct usage usage = {
 
 struct listing {
     struct lw_bus *bus;
-    int result; /* exit code of the first topic that could not be read */
+    unsigned topics, unreadable;
 };
 
 static void print_topic_json(const char *topic, const struct lw_topic_info *info) {
@@ -36,8 +37,10 @@ static void print_topic_json(const char *topic, const struct lw_topic_info *info
 }
 
 static void print_topic_long(const char *topic, const struct lw_topic_info *info) {
-    printf("%12" PRIu64 " %12" PRIu64 " %8u  %-16s %s\n", info->number, info->ring, info->readers,
-           *info->writer ? info->writer : "-", topic);
+    char writers[16];
+    snprintf(writers, sizeof writers, "%u", info->writers);
+    printf("%12" PRIu64 " %12" PRIu64 " %11u %10s  %s\n", info->number, info->ring, info->readers,
+           info->exclusive ? "exclusive" : writers, topic);
 }
 
 /* A topic that went away since it was listed is passed over; one that can't be read does not hide
@@ -51,9 +54,10 @@ static int each_topic(const char *topic, void *user) {
     }
     int rc = lw_topic_stat(listing->bus, topic, &info);
     if (rc == LW_ENOTOPIC) return 0;
+    listing->topics++;
     if (rc) {
-        int result = fail_call(rc);
-        listing->result = listing->result ? listing->result : result;
+        fail_call(rc);
+        listing->unreadable++;
     } else if (common.json) {
         print_topic_json(topic, &info);
     } else {
@@ -90,9 +94,12 @@ static int list(struct lw_bus *bus, bool nodes) {
     if (heading && nodes)
         printf("%6s %8s %8s  %-6s %s\n", "ID", "EPOCH", "PID", "STATE", "NAME");
     else if (heading)
-        printf("%12s %12s %8s  %-16s %s\n", "MESSAGES", "RING", "READERS", "WRITER", "TOPIC");
+        printf("%12s %12s %11s %10s  %s\n", "MESSAGES", "RING", "SUBSCRIBERS", "PUBLISHERS", "TOPIC");
     int rc = nodes ? lw_bus_nodes(bus, each_node, NULL) : lw_topic_list(bus, each_topic, &listing);
-    return rc ? fail_call(rc) : listing.result;
+    if (rc) return fail_call(rc);
+    if (!listing.unreadable) return EXIT_OK;
+    warning("%u of %u topics could not be read and are not in the list", listing.unreadable, listing.topics);
+    return EXIT_FAILED;
 }
 
 int ls_main(int argc, char **argv) {

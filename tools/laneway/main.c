@@ -19,7 +19,7 @@ static const struct command {
     {"sub", sub_main, "subscribe and write the messages to stdout or a file"},
     {"create", create_main, "make a topic"},
     {"ls", ls_main, "list the topics or the nodes of a bus"},
-    {"info", info_main, "show a topic: shape, writer, readers, who holds back"},
+    {"info", info_main, "show a topic: shape, publishers, subscribers, who holds back"},
     {"verify", verify_main, "check all that a topic holds"},
     {"forget", forget_main, "free the place of a durable subscriber"},
     {"rm", rm_main, "remove a topic"},

@@ -139,7 +139,8 @@ static int begin_again(struct outfile *out, const struct at_entry entries[2], ui
     out->slot = entry == &entries[0];
     out->sequence = 1 + (entries[0].sequence > entries[1].sequence ? entries[0].sequence : entries[1].sequence);
     int result = cut_file(out, *offset);
-    bool same = entry->number == number && !memcmp(entry->uuid, out->uuid, sizeof out->uuid);
+    bool known = !memcmp(entry->uuid, out->uuid, sizeof out->uuid), same = known && entry->number == number;
+    if (known && entry->number < number) out->missing = number - entry->number;
     return result || same ? result : outfile_record(out, number, *offset);
 }
 

@@ -33,6 +33,7 @@ struct outfile {
     uint64_t who; /* hash of topic and subscriber name */
     unsigned char uuid[16];
     uint64_t sequence; /* of the next entry */
+    uint64_t missing;  /* messages that came to an end between the last entry and where outfile_begin() went on */
     unsigned slot;     /* where it goes, 0 or 1 */
 };
 
@@ -40,8 +41,9 @@ struct outfile {
 
 int outfile_open(struct outfile *out, const char *path, const char *topic, const char *name);
 
-/* Says where message `number` of the topic's incarnation `uuid` goes. `gap`: messages were lost
- * before it. */
+/* Says where message `number` of the topic's incarnation `uuid` goes. `gap`: messages were lost before
+ * it, or may have been without being told: a subscriber that may be evicted and is killed loses what it
+ * had been handed out, which nobody but FILE.at knows of. */
 int outfile_begin(struct outfile *out, const unsigned char *uuid, uint64_t number, bool gap, uint64_t *offset);
 
 /* Step 2: message `number` will begin at `offset`, and all before it is written. */

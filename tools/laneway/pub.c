@@ -11,7 +11,7 @@
 #include "tool.h"
 
 static struct {
-    bool null, exclusive, resume, need_sub, progress;
+    bool null, exclusive, no_bias, resume, need_sub, progress;
     uint64_t size[2]; /* least and most; 0 when not asked for */
     uint64_t rate, count;
     int64_t timeout;
@@ -38,13 +38,18 @@ static const struct option_row rows[] = {
     {"type", 0, parse_type, &ask.type, "N", "type of the messages, 0 to 65535"},
     {"rate", 0, parse_count, &ask.rate, "N", "at most N messages a second"},
     {"count", 0, parse_count, &ask.count, "N", "stop after N messages of the input; with MESSAGE: send it N times"},
-    {"exclusive", 0, parse_flag, &ask.exclusive, NULL, "be the only publisher of the topic"},
-    {"resume", 0, parse_flag, &ask.resume, NULL, "skip as many messages of the input as the topic has ever taken"},
+    {"exclusive", 0, parse_flag, &ask.exclusive, NULL, "be the only publisher of the topic, or fail"},
+    {"no-bias", 0, parse_flag, &ask.no_bias, NULL,
+     "never keep the topic's lock for the next message; others that come need not wait for it"},
+    {"resume", 0, parse_flag, &ask.resume, NULL,
+     "skip as many messages of the input as the topic has ever taken; implies --exclusive"},
     {"need-sub", 0, parse_flag, &ask.need_sub, NULL, "fail while nobody subscribes"},
-    {"timeout", 0, parse_seconds, &ask.timeout, "S", "when the ring is full, wait so long (default: for ever)"},
+    {"timeout", 0, parse_seconds, &ask.timeout, "S", "without room or a turn, wait so long (default: for ever)"},
     OPTION_RING(ask.shape),
     OPTION_SLOTS(ask.shape),
     OPTION_SCHEMA(ask.shape),
+    OPTION_EVICT_LAG(ask.shape),
+    OPTION_EVICT_AGE(ask.shape),
     {"progress", 0, parse_flag, &ask.progress, NULL, "show progress from the beginning"},
     OPTION_END,
 };
@@ -52,9 +57,10 @@ static const struct option_row rows[] = {
 static const struct usage usage = {
     .command = "pub",
     .arguments = "TOPIC [MESSAGE]",
-    .about = "Publishes MESSAGE, or each line of stdin as a message. A full ring makes it wait for\n"
-             "the slowest subscriber. With --exclusive --resume a run that was killed goes on at\n"
-             "the exact message when it is given the same input and options again.",
+    .about = "Publishes MESSAGE, or each line of stdin as a message. Others may publish to the topic\n"
+             "at the same time, unless --exclusive is given. A full ring makes it wait for the slowest\n"
+             "subscriber. With --resume a run that was killed goes on at the exact message when it is\n"
+             "given the same input and options again, if nobody else publishes to the topic.",
     .rows = rows,
     .least = 1,
     .most = 2,
@@ -69,7 +75,7 @@ struct run {
     int64_t first;    /* position of the first message, -1 before it */
     int64_t paced_at; /* begin of the schedule that --rate asks for */
     uint64_t paced;   /* messages sent in it */
-    bool told;        /* that it waits for room */
+    bool told;        /* that it waits for room or for its turn */
 };
 
 /* Sleeps until the next message is due. Who is late by more than a tenth of a second does not catch
@@ -90,26 +96,31 @@ static void pace(struct run *run) {
     }
 }
 
-/* After two seconds without room, says once who holds back. */
+/* No room, or another publisher is in the midst of a send: it may work later. */
+static bool may_wait(int64_t rc) {
+    return rc == LW_EFULL || rc == LW_EWRITER;
+}
+
+/* After two seconds without room or a turn, says once who is in the way. */
 static void tell_waiting(struct run *run, int64_t begin) {
     if (run->told || now_ns() - begin < LW_SEC(2)) return;
     run->told = true;
     progress_end(&run->progress);
-    warning("%s: waiting for room: %s", run->topic, lw_pub_explain(run->pub));
+    warning("waiting: %s", lw_errtext());
 }
 
-/* Publishes one message when the first try found no room. */
+/* Publishes one message when the first try could not. Who only tries is not told who is in the way, so the least wait
+ * is a nanosecond. */
 static int64_t send_waiting(struct run *run, const void *data, size_t len) {
-    int64_t begin = now_ns(), slice, rc = LW_EFULL;
+    int64_t begin = now_ns(), slice, rc;
     run->waits++;
-    while ((slice = wait_slice(begin, ask.timeout)) > 0) {
+    do {
         if (stop_asked()) return -EINTR;
-        rc = lw_pub_send(run->pub, ask.type, data, len, slice);
-        if (rc != LW_EFULL && rc != -EINTR) break;
-        tell_waiting(run, begin);
+        slice = wait_slice(begin, ask.timeout);
+        rc = lw_pub_send(run->pub, ask.type, data, len, slice ? slice : 1);
+        if (may_wait(rc)) tell_waiting(run, begin);
         progress_show(&run->progress, run->messages, run->bytes);
-        rc = LW_EFULL;
-    }
+    } while (rc == -EINTR || (may_wait(rc) && slice > 0));
     return rc;
 }
 
@@ -117,7 +128,7 @@ static int publish_one(struct run *run, const void *data, size_t len) {
     pace(run);
     if (stop_asked()) return -EINTR;
     int64_t rc = lw_pub_send(run->pub, ask.type, data, len, 0);
-    if (rc == LW_EFULL || rc == -EINTR) rc = send_waiting(run, data, len);
+    if (may_wait(rc) || rc == -EINTR) rc = send_waiting(run, data, len);
     if (rc < 0) return (int)rc;
     if (run->first < 0) run->first = rc;
     run->messages++;
@@ -160,7 +171,10 @@ static int skip(struct run *run, uint64_t number) {
 static int report(struct run *run, int rc) {
     const char *topic = run->topic;
     if (rc == -EINTR && stop_asked()) return EXIT_INTERRUPTED;
-    if (rc == LW_EFULL) return fail(rc, "%s", lw_pub_explain(run->pub));
+    if (may_wait(rc)) return fail_call(rc), EXIT_FULL;
+    if (rc == LW_ECORRUPT) return fail_call(rc);
+    if (rc == LW_ECLOSED)
+        return fail(rc, "topic %s was removed (closed) after %" PRIu64 " messages of this run", topic, run->messages);
     if (rc == LW_ETOOBIG)
         return fail(rc, "%s: message %" PRIu64 " of the input is too big: at most %zu bytes fit", topic,
                     run->skipped + run->messages, lw_pub_max(run->pub));
@@ -185,8 +199,16 @@ static void print_summary(const struct run *run) {
     json_number(&json, "next_position", stats.position);
     json_number(&json, "next_number", stats.number);
     json_number(&json, "waits", run->waits);
+    json_number(&json, "evicted", stats.evicted);
     json_close(&json, '}');
     json_end(&json);
+}
+
+static void tell_evicted(const struct run *run) {
+    struct lw_stats stats = LW_STATS_INIT;
+    if (lw_pub_stats(run->pub, &stats) || !stats.evicted) return;
+    warning("%s: subscribers evicted for being too far behind or gone for too long: %" PRIu64, run->topic,
+            stats.evicted);
 }
 
 static int work(struct run *run) {
@@ -198,6 +220,7 @@ static int work(struct run *run) {
     if (!rc) rc = publish_all(run);
     progress_end(&run->progress);
     int result = report(run, rc);
+    tell_evicted(run);
     if (common.json && (result == EXIT_OK || result == EXIT_INTERRUPTED)) print_summary(run);
     return result;
 }
@@ -210,9 +233,17 @@ static void set_input(struct input *input, const char *message) {
 }
 
 static void check(const char *message) {
-    if (ask.resume && !ask.exclusive) options_refuse(&usage, "--resume needs --exclusive");
+    if (ask.no_bias && (ask.exclusive || ask.resume))
+        options_refuse(&usage, "--no-bias is for publishers that share a topic; not with --exclusive or --resume");
     if (ask.null && ask.size[1]) options_refuse(&usage, "--null and --size do not go together");
     if (message && (ask.null || ask.size[1])) options_refuse(&usage, "--null and --size are for messages from stdin");
+}
+
+/* Resuming counts the messages of the topic: another publisher's between the look and our first send would shift all
+ * that follows. */
+static unsigned pub_flags(void) {
+    return (ask.exclusive || ask.resume ? LW_PUB_EXCLUSIVE : 0u) | (ask.need_sub ? LW_PUB_NEED_SUB : 0u) |
+           (ask.no_bias ? LW_PUB_NO_BIAS : 0u);
 }
 
 int pub_main(int argc, char **argv) {
@@ -221,8 +252,9 @@ int pub_main(int argc, char **argv) {
     char **args = argv + options_read(&usage, argc, argv);
     struct run run = {.topic = args[0], .first = -1};
     check(args[1]);
+    shape_check(&usage, &ask.shape);
     set_input(&run.input, args[1]);
-    options.flags = (ask.exclusive ? LW_PUB_EXCLUSIVE : 0u) | (ask.need_sub ? LW_PUB_NEED_SUB : 0u);
+    options.flags = pub_flags();
     options.shape = ask.shape;
     stop_on_signals();
     int result = bus_join(&bus);

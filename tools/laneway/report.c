@@ -37,8 +37,15 @@ static int exit_code(int code) {
     }
 }
 
-/* `error` is NULL for a warning. */
-static void say(const char *error, const char *text) {
+static void json_loss(struct json *json, const struct loss *loss) {
+    json_number(json, "lost", loss->messages);
+    json_number(json, "places", loss->places);
+    json_number(json, "evicted", loss->evictions);
+    json_number(json, "next_number", loss->next);
+}
+
+/* `error` is NULL for a warning, `loss` if it is about something else. */
+static void say(const char *error, const char *text, const struct loss *loss) {
     struct json json = {put_file, stderr, false};
     if (!common.json) {
         fprintf(stderr, "laneway: %s\n", text);
@@ -47,6 +54,7 @@ static void say(const char *error, const char *text) {
     json_open(&json, NULL, '{');
     if (error) json_text(&json, "error", error);
     json_text(&json, error ? "text" : "warning", text);
+    if (loss) json_loss(&json, loss);
     json_close(&json, '}');
     json_end(&json);
 }
@@ -57,7 +65,7 @@ int fail(int code, const char *format, ...) {
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    say(lw_errname(code), text);
+    say(lw_errname(code), text, NULL);
     return exit_code(code);
 }
 
@@ -72,7 +80,16 @@ void warning(const char *format, ...) {
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    say(NULL, text);
+    say(NULL, text, NULL);
+}
+
+void warn_loss(const struct loss *loss, const char *format, ...) {
+    char text[5000];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    say(NULL, text, loss);
 }
 
 static void json_uuid(struct json *json, const unsigned char *uuid) {
@@ -81,26 +98,26 @@ static void json_uuid(struct json *json, const unsigned char *uuid) {
     json_text(json, "uuid", text);
 }
 
+uint32_t slots_taken(const struct lw_topic_info *info) {
+    return info->readers + info->writers - (info->exclusive ? 1 : 0);
+}
+
 void json_topic(struct json *json, const char *topic, const struct lw_topic_info *info) {
     json_text(json, "topic", topic);
     json_number(json, "ring", info->ring);
     json_number(json, "slots", info->slots);
-    json_number(json, "slots_taken", info->readers);
+    json_number(json, "slots_taken", slots_taken(info));
     json_text_or_null(json, "schema", info->schema);
     json_number(json, "schema_hash", info->schema_hash);
     json_uuid(json, info->uuid);
     json_number(json, "record_max", info->record_max);
+    json_number_or_null(json, "evict_lag", info->evict_lag);
+    json_number_or_null(json, "evict_age", (uint64_t)info->evict_age / LW_SEC(1));
     json_number(json, "next_position", info->tail);
     json_number(json, "next_number", info->number);
     json_number(json, "oldest_position", info->oldest);
     json_number(json, "oldest_number", info->oldest_number);
-    if (!*info->writer) {
-        json_null(json, "writer");
-        return;
-    }
-    json_open(json, "writer", '{');
-    json_text(json, "node", info->writer);
-    json_number(json, "pid", (uint64_t)info->writer_pid);
-    json_bool(json, "alive", info->writer_alive);
-    json_close(json, '}');
+    json_number(json, "reader_count", info->readers);
+    json_number(json, "writer_count", info->writers);
+    json_bool(json, "exclusive", info->exclusive);
 }

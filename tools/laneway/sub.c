@@ -26,7 +26,8 @@ struct start {
 
 static struct {
     const char *name, *out;
-    bool create_only, exit_at_end, format_given, progress;
+    uint64_t max_lag;
+    bool lossy, create_only, exit_at_end, format_given, progress;
     struct start start;
     uint64_t count;
     int64_t timeout;
@@ -55,6 +56,9 @@ static const char *parse_format(const char *text, void *value) {
 
 static const struct option_row rows[] = {
     {"as", 0, parse_text, &ask.name, "NAME", "be durable: the place is kept under this name"},
+    {"lossy", 0, parse_flag, &ask.lossy, NULL, "hold no publisher back; lose what we are too slow for, and be told"},
+    {"max-lag", 0, parse_room, &ask.max_lag, "SIZE",
+     "hold publishers back up to SIZE bytes behind; then be evicted, be told, and go on"},
     {"create-only", 0, parse_flag, &ask.create_only, NULL, "make the durable place and exit"},
     {"from", 0, parse_start, &ask.start, "WHERE",
      "now (default), oldest or a position; a durable name that is there goes on where it was"},
@@ -66,6 +70,8 @@ static const struct option_row rows[] = {
     OPTION_RING(ask.shape),
     OPTION_SLOTS(ask.shape),
     OPTION_SCHEMA(ask.shape),
+    OPTION_EVICT_LAG(ask.shape),
+    OPTION_EVICT_AGE(ask.shape),
     {"progress", 0, parse_flag, &ask.progress, NULL, "show progress from the beginning"},
     OPTION_END,
 };
@@ -76,7 +82,9 @@ static const struct usage usage = {
     .about = "Writes the messages of a topic to stdout or to FILE: each with a newline behind it\n"
              "(line), as it is (raw), or as a JSON object a line (json, or --json). A message is\n"
              "released when it is written; one that was not comes again after a kill, if --as is given.\n"
-             "With --out or --create-only, --json prints one object at the end instead.",
+             "With --out or --create-only, --json prints one object at the end instead.\n"
+             "Lost messages do not end it: their count is told on stderr, and the exit code is 8\n"
+             "where it would be 0.",
     .rows = rows,
     .least = 1,
     .most = 1,
@@ -95,11 +103,67 @@ static struct run {
     struct outfile out;
     struct progress progress;
     bool begun, at_end;
-    uint64_t window; /* held bytes of ring at which we settle */
-    uint64_t messages, bytes, lost;
+    unsigned char uuid[16]; /* of the topic, as soon as it has begun */
+    uint64_t window;        /* held bytes of ring at which we settle */
+    uint64_t messages, bytes;
+    struct loss lost;                 /* all of this run */
+    struct loss untold;               /* what of it nobody was told yet */
+    uint64_t told_lost, told_evicted; /* the library's counts of it */
+    uint64_t told;                    /* how often something was told ... */
+    int64_t tell_at;                  /* ... and when to do it again */
     size_t held_count;
     struct held held[HELD_MOST];
 } run;
+
+/* ---- what was lost ----------------------------------------------------------------------------------------------- */
+
+static void add_loss(struct loss *to, const struct loss *more) {
+    to->messages += more->messages;
+    to->places += more->places;
+    to->evictions += more->evictions;
+    to->next = more->next;
+}
+
+static void count_loss(const struct loss *more) {
+    add_loss(&run.lost, more);
+    add_loss(&run.untold, more);
+}
+
+static const char *why_lost(const struct loss *loss) {
+    if (loss->evictions) return "this subscriber was too far behind, or gone for too long, and was evicted";
+    if (ask.lossy) return "publishers were faster";
+    if (ask.max_lag) return "this subscriber was killed while it was being evicted";
+    return "the machine went down, or this subscriber was killed while it was being evicted";
+}
+
+/* At once, for whoever reads it should know even if we are killed next. But a lossy subscriber may lose messages
+ * thousands of times: it says so once a second. */
+static void tell_loss(bool now) {
+    struct loss *loss = &run.untold;
+    char places[48] = "";
+    if (!loss->messages || (ask.lossy && !now && now_ns() < run.tell_at)) return;
+    if (loss->places > 1) snprintf(places, sizeof places, "in %" PRIu64 " places, the last ", loss->places);
+    progress_end(&run.progress);
+    warn_loss(loss, "%s: %" PRIu64 " messages were lost %sbefore message %" PRIu64 ": %s", run.topic, loss->messages,
+              places, loss->next, why_lost(loss));
+    run.tell_at = now_ns() + LW_SEC(1);
+    run.told++;
+    *loss = (struct loss){0};
+}
+
+static void tell_all_losses(void) {
+    tell_loss(true);
+    if (run.told > 1)
+        warn_loss(&run.lost, "%s: %" PRIu64 " messages were lost in all, in %" PRIu64 " places", run.topic,
+                  run.lost.messages, run.lost.places);
+}
+
+/* ---- writing and releasing --------------------------------------------------------------------------------------- */
+
+/* `b` is no limit when it is 0. */
+static uint64_t smaller(uint64_t a, uint64_t b) {
+    return b && b < a ? b : a;
+}
 
 /* Looks at the topic when its first message is there: before, it may still get another shape. */
 static int begin(uint64_t number) {
@@ -107,8 +171,14 @@ static int begin(uint64_t number) {
     int rc = lw_topic_stat(run.bus, run.topic, &info);
     if (rc) return fail_call(rc);
     run.begun = true;
-    run.window = info.ring / 4;
-    return ask.out ? outfile_begin(&run.out, info.uuid, number, run.lost != 0, &run.sink.base) : 0;
+    memcpy(run.uuid, info.uuid, sizeof run.uuid);
+    run.window = smaller(smaller(info.ring, info.evict_lag), ask.max_lag) / 4;
+    if (!ask.out) return 0;
+    bool gap = run.lost.messages || info.evict_lag || ask.max_lag;
+    rc = outfile_begin(&run.out, info.uuid, number, gap, &run.sink.base);
+    if (!rc && run.out.missing > run.lost.messages)
+        count_loss(&(struct loss){run.out.missing - run.lost.messages, 1, 0, number});
+    return rc;
 }
 
 /* How many of the held messages are written. */
@@ -168,12 +238,17 @@ static int take(const struct lw_msg *msg) {
     return much || run.held_count == HELD_MOST || run.sink.error ? settle() : 0;
 }
 
-static void tell_gap(void) {
+/* Messages before `number` were lost. All before them is written and recorded, and where `number` goes, while the loss
+ * would still be told again to who comes after us: the library forgets it with the next call. */
+static int take_loss(uint64_t number) {
     struct lw_stats stats = LW_STATS_INIT;
+    int rc = settle();
     lw_sub_stats(run.sub, &stats);
-    progress_end(&run.progress);
-    warning("%s: %" PRIu64 " messages were lost before the next one", run.topic, stats.lost - run.lost);
-    run.lost = stats.lost;
+    count_loss(&(struct loss){stats.lost - run.told_lost, 1, stats.evicted - run.told_evicted, number});
+    run.told_lost = stats.lost;
+    run.told_evicted = stats.evicted;
+    tell_loss(false);
+    return rc || !ask.out || !run.begun ? rc : outfile_record(&run.out, number, run.sink.base + run.sink.put);
 }
 
 /* Nothing is there: settles and waits. */
@@ -181,11 +256,13 @@ static int wait_message(struct lw_msg *msg) {
     int64_t since = now_ns(), slice;
     int rc = settle();
     if (rc) return rc;
+    tell_loss(false);
     run.at_end = ask.exit_at_end;
     while (!run.at_end && (slice = wait_slice(since, ask.timeout)) > 0) {
         rc = lw_sub_next(run.sub, msg, slice);
-        if (stop_asked() && rc < 0) return -EINTR;
         if (rc != LW_EEMPTY && rc != -EINTR) return rc == 1 ? 0 : rc;
+        if (stop_asked()) return -EINTR;
+        tell_loss(false);
         if (sink_look(&run.sink)) return run.sink.error;
         progress_show(&run.progress, run.messages, run.bytes);
     }
@@ -193,13 +270,15 @@ static int wait_message(struct lw_msg *msg) {
 }
 
 static int next(struct lw_msg *msg) {
+    bool lost;
     int rc;
     do {
         if (stop_asked()) return -EINTR;
         rc = lw_sub_next(run.sub, msg, 0);
         rc = rc == LW_EEMPTY ? wait_message(msg) : rc == 1 ? 0 : rc;
-        if (rc == LW_EGAP) tell_gap();
-    } while (rc == LW_EGAP || (rc == -EINTR && !stop_asked()));
+        lost = rc == LW_EGAP || rc == LW_EEVICTED;
+        if (lost) rc = take_loss(msg->number);
+    } while ((lost && !rc) || (rc == -EINTR && !stop_asked()));
     return rc;
 }
 
@@ -218,11 +297,18 @@ static int finish(int rc) {
     struct lw_stats stats = LW_STATS_INIT;
     int end = rc > 0 ? rc : settle();
     if (end) return end;
-    if (!ask.out) return rc;
+    if (!ask.out || (rc == LW_ECLOSED && !run.begun)) return rc;
     lw_sub_stats(run.sub, &stats);
     end = run.begun ? 0 : begin(stats.number);
     if (!end) end = outfile_end(&run.out, run.sink.base + run.sink.put);
     return end ? end : rc;
+}
+
+/* At the path there is none now, or another one than we began with. What the library says is for programs. */
+static bool topic_is_gone(void) {
+    struct lw_topic_info info = LW_TOPIC_INFO_INIT;
+    int rc = lw_topic_stat(run.bus, run.topic, &info);
+    return rc == LW_ENOTOPIC || (!rc && run.begun && memcmp(info.uuid, run.uuid, sizeof run.uuid) != 0);
 }
 
 static int report(int rc) {
@@ -233,7 +319,9 @@ static int report(int rc) {
     if (error) return fail(error, "can not write to %s: %s", ask.out ? ask.out : "stdout", lw_strerror(error));
     if (rc == LW_EEMPTY && !run.at_end)
         return fail(rc, "%s: no message for %g seconds", run.topic, (double)ask.timeout / 1e9);
-    if (rc == LW_ECORRUPT) return fail_call(rc);
+    if (rc == LW_ECLOSED && topic_is_gone())
+        return fail(rc, "topic %s was removed (closed); all that was in it has been read", run.topic);
+    if (rc == LW_ECORRUPT || rc == LW_ECLOSED) return fail_call(rc);
     return rc && rc != LW_EEMPTY ? fail(rc, "%s: %s", run.topic, lw_strerror(rc)) : EXIT_OK;
 }
 
@@ -248,7 +336,8 @@ static void print_summary(void) {
     json_number(&json, "bytes", run.bytes);
     json_number(&json, "next_position", stats.position);
     json_number(&json, "next_number", stats.number);
-    json_number(&json, "lost", run.lost);
+    json_number(&json, "lost", run.lost.messages);
+    json_number(&json, "evicted", run.lost.evictions);
     json_close(&json, '}');
     json_end(&json);
 }
@@ -259,14 +348,18 @@ static int work(void) {
         progress_begin(&run.progress, ask.progress, !ask.out && isatty(STDOUT_FILENO));
         int rc = finish(receive());
         progress_end(&run.progress);
+        tell_all_losses();
         result = report(rc);
     }
-    bool good = result == EXIT_OK || result == EXIT_INTERRUPTED;
+    if (result == EXIT_OK && run.lost.messages) result = EXIT_LOST;
+    bool good = result == EXIT_OK || result == EXIT_LOST || result == EXIT_INTERRUPTED;
     if (common.json && good && (ask.out || ask.create_only)) print_summary();
     return result;
 }
 
 static void check(void) {
+    if (ask.lossy && (ask.name || ask.max_lag))
+        options_refuse(&usage, "--lossy keeps no place: neither --as nor --max-lag goes with it");
     if (ask.create_only && !ask.name) options_refuse(&usage, "--create-only needs --as NAME");
     if (ask.create_only && (ask.out || ask.count || ask.exit_at_end))
         options_refuse(&usage, "--create-only reads nothing: no --out, --count or --exit-at-end");
@@ -277,6 +370,8 @@ static void check(void) {
 
 static int open_sub(void) {
     struct lw_sub_options options = LW_SUB_OPTIONS_INIT;
+    options.flags = ask.lossy ? LW_SUB_LOSSY : 0u;
+    options.max_lag = ask.max_lag;
     options.name = ask.name;
     options.from = ask.start.from;
     options.position = ask.start.position;
@@ -298,6 +393,7 @@ static int open_out(void) {
 int sub_main(int argc, char **argv) {
     run.topic = argv[options_read(&usage, argc, argv)];
     check();
+    shape_check(&usage, &ask.shape);
     stop_on_signals();
     int result = open_out();
     if (!result) result = bus_join(&run.bus);

@@ -23,6 +23,7 @@ enum exit_code {
     EXIT_PERMISSION = 5,
     EXIT_CORRUPT = 6,
     EXIT_FULL = 7,
+    EXIT_LOST = 8,
     EXIT_INTERRUPTED = 130
 };
 
@@ -69,9 +70,22 @@ __attribute__((noreturn, format(printf, 2, 3))) void options_refuse(const struct
 #define OPTION_RING(shape)                                                                                             \
     { "ring", 0, parse_ring, &(shape).ring, "SIZE", "bytes of ring, a power of two from 64K to 64G (default 4M)" }
 #define OPTION_SLOTS(shape)                                                                                            \
-    { "slots", 0, parse_slots, &(shape).slots, "N", "how many subscribers at most, 1 to 1024 (default 64)" }
+    {                                                                                                                  \
+        "slots", 0, parse_slots, &(shape).slots, "N",                                                                  \
+            "how many subscribers and shared publishers at most, 1 to 1024 (default 64)"                               \
+    }
 #define OPTION_SCHEMA(shape)                                                                                           \
     { "schema", 0, parse_schema, &(shape), "NAME[:HASH]", "what the messages are" }
+#define OPTION_EVICT_LAG(shape)                                                                                        \
+    {                                                                                                                  \
+        "evict-lag", 0, parse_room, &(shape).evict_lag, "SIZE",                                                        \
+            "evict who is more bytes behind, at most the ring (default: nobody)"                                       \
+    }
+#define OPTION_EVICT_AGE(shape)                                                                                        \
+    {                                                                                                                  \
+        "evict-age", 0, parse_age, &(shape).evict_age, "TIME",                                                         \
+            "evict a durable that is dead or away so long, as 90, 15m or 48h (default: nobody)"                        \
+    }
 #define OPTION_END                                                                                                     \
     { NULL, 0, NULL, NULL, NULL, NULL }
 
@@ -83,10 +97,15 @@ const char *parse_number(const char *text, void *value);  /* uint64_t: 42, 0x2a 
 const char *parse_count(const char *text, void *value);   /* uint64_t, not 0 */
 const char *parse_type(const char *text, void *value);    /* uint16_t */
 const char *parse_size(const char *text, void *value);    /* uint64_t: 65536, 64K, 1M, 2G */
+const char *parse_room(const char *text, void *value);    /* the same, not 0 */
 const char *parse_seconds(const char *text, void *value); /* int64_t, nanoseconds: 2, 0.5 */
+const char *parse_age(const char *text, void *value);     /* int64_t, nanoseconds, whole seconds: 90, 90s, 15m, 48h */
 const char *parse_ring(const char *text, void *value);    /* uint64_t */
 const char *parse_slots(const char *text, void *value);   /* uint32_t */
 const char *parse_schema(const char *text, void *value);  /* struct lw_shape */
+
+/* Refuses values that do not fit each other. */
+void shape_check(const struct usage *usage, const struct lw_shape *shape);
 
 /* ---- report.c ---------------------------------------------------------------------------------------------------- */
 
@@ -99,8 +118,22 @@ int fail_call(int code);
 /* Says something on stderr and goes on. */
 __attribute__((format(printf, 1, 2))) void warning(const char *format, ...);
 
+/* Messages that a subscriber did not get. */
+struct loss {
+    uint64_t messages;
+    uint64_t places; /* in so many places of the log */
+    uint64_t evictions;
+    uint64_t next; /* number of the message after them */
+};
+
+/* warning() about a loss; as JSON it has the counts too. */
+__attribute__((format(printf, 2, 3))) void warn_loss(const struct loss *loss, const char *format, ...);
+
 /* A writer of JSON on stdout. */
 struct json json_stdout(void);
+
+/* How many slots of a topic are taken: an exclusive publisher needs none. */
+uint32_t slots_taken(const struct lw_topic_info *info);
 
 /* Writes a topic's shape and state into an open object: the fields that ls, create and info share. */
 void json_topic(struct json *json, const char *topic, const struct lw_topic_info *info);

@@ -68,6 +68,11 @@ const char *parse_size(const char *text, void *value) {
     return __builtin_mul_overflow(*size, factor, size) ? expected : NULL;
 }
 
+const char *parse_room(const char *text, void *value) {
+    if (parse_size(text, value) || !*(uint64_t *)value) return "a size such as 65536, 64K, 1M or 2G, and not 0";
+    return NULL;
+}
+
 const char *parse_seconds(const char *text, void *value) {
     static const char expected[] = "a time in seconds such as 2 or 0.5";
     uint64_t whole, rest = 0, digits = 0;
@@ -81,6 +86,19 @@ const char *parse_seconds(const char *text, void *value) {
     if (!end || *end || digits > NS_DIGITS) return expected;
     for (; digits < NS_DIGITS; digits++) rest *= 10;
     *(int64_t *)value = LW_SEC((int64_t)whole) + (int64_t)rest;
+    return NULL;
+}
+
+/* A topic counts ages in whole seconds, 32 bits of them. */
+const char *parse_age(const char *text, void *value) {
+    static const char expected[] = "a time such as 90 (seconds), 90s, 15m or 48h, from 1s to 1193046h";
+    uint64_t seconds;
+    const char *end = read_digits(text, 10, &seconds);
+    if (!end) return expected;
+    uint64_t factor = *end == 'h' ? 3600 : *end == 'm' ? 60 : 1;
+    if (*end && (!strchr("smh", *end) || end[1])) return expected;
+    if (!seconds || seconds > UINT32_MAX / factor) return expected;
+    *(int64_t *)value = LW_SEC((int64_t)(seconds * factor));
     return NULL;
 }
 
@@ -111,4 +129,9 @@ const char *parse_schema(const char *text, void *value) {
     name[len] = '\0';
     shape->schema = name;
     return NULL;
+}
+
+/* Against the ring that is asked for; against one that is there already the library does it. */
+void shape_check(const struct usage *usage, const struct lw_shape *shape) {
+    if (shape->ring && shape->evict_lag > shape->ring) options_refuse(usage, "--evict-lag is larger than --ring");
 }

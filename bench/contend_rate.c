@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * bench/contend_rate.c - two publishers of one topic and its reader, on two cores.
+ *
+ * Each side of the pair publishes, pinned to its core; the reader is a third process that may run on both, so it shares
+ * them with the publishers as the kernel likes. In turn with that, side 0 publishes alone and the reader has the other
+ * core. The reader compares every byte, and that each publisher's messages come in order.
+ */
+#include <math.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "duo.h"
+#include "lane.h"
+#include "payload.h"
+
+enum { SECONDS = 4, TRIPS = 10000, LOOK_AT_CLOCK = 64 };
+
+static const int64_t patience = LW_SEC(20), tick = LW_MS(1);
+
+/* Shared by the three. */
+struct contest {
+    DUO_LINE uint64_t spread; /* 1: the reader may run on both cores */
+    uint64_t end;
+    DUO_LINE uint64_t read; /* messages */
+    DUO_LINE uint64_t sent[2 * 16];
+};
+
+struct writer {
+    struct lw_pub *pub;
+    struct contest *contest;
+    struct lw_item items[BENCH_BATCH_MOST];
+    char *buffer;
+    uint64_t seq;
+    double best_alone, best_both, least_share;
+};
+
+/* ---- the reader --------------------------------------------------------------------------- */
+
+static void may_run_on(bool both) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    if (both) CPU_SET(0, &set);
+    CPU_SET(1, &set);
+    sched_setaffinity(0, sizeof set, &set); /* other numbers on this machine: then it stays where it is */
+}
+
+static void take(struct duo *duo, const struct lw_msg *msg, uint64_t next[2]) {
+    unsigned who = msg->type & 1;
+    if (msg->len != duo->options->size || payload_differs(msg->data, msg->len, next[who] * 2 + who))
+        duo_fail(duo, "message %llu of publisher %u came wrong", (unsigned long long)next[who], who);
+    next[who]++;
+}
+
+static void read_all(struct duo *duo, struct contest *contest) {
+    struct lw_sub *sub = duo_subscribe(duo, "contest", 0);
+    uint64_t next[2] = {0, 0}, spread = 2, count = 0;
+    struct lw_msg msg;
+    for (;;) {
+        uint64_t now = __atomic_load_n(&contest->spread, __ATOMIC_RELAXED);
+        if (now != spread) may_run_on((spread = now));
+        int rc = lw_sub_next(sub, &msg, tick);
+        if (rc == LW_EEMPTY && __atomic_load_n(&contest->end, __ATOMIC_ACQUIRE)) break;
+        if (rc == LW_EEMPTY) continue;
+        for (int i = 1; rc == 1; i++) {
+            take(duo, &msg, next);
+            count++;
+            if (i == 16) break;
+            struct lw_msg more;
+            if ((rc = lw_sub_next(sub, &more, 0)) == 1) msg = more;
+        }
+        if (rc != 1 && rc != LW_EEMPTY) duo_fail(duo, "next: %s", lw_strerror(rc));
+        lw_sub_release(sub, &msg);
+        __atomic_store_n(&contest->read, count, __ATOMIC_RELEASE);
+    }
+    lw_sub_close(sub);
+}
+
+/* A process of side 0, on the same bus. Dies with it. */
+static pid_t start_reader(struct duo *duo, struct contest *contest) {
+    struct lw_bus_options options = LW_BUS_OPTIONS_INIT;
+    options.dir = lw_bus_dir(duo->bus);
+    pid_t pid = fork();
+    if (pid < 0) duo_fail(duo, "fork");
+    if (pid) return pid;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (lw_bus_open(&duo->bus, &options)) duo_fail(duo, "%s", lw_errtext());
+    read_all(duo, contest);
+    lw_bus_close(duo->bus);
+    _exit(0);
+}
+
+/* ---- the publishers ----------------------------------------------------------------------- */
+
+static void put(struct duo *duo, struct writer *w) {
+    size_t size = duo->options->size;
+    uint64_t batch = duo->options->batch;
+    for (uint64_t i = 0; i < batch; i++)
+        payload_fill(w->buffer + i * size, size, (w->seq + i) * 2 + (unsigned)duo->side);
+    int64_t rc = batch == 1 ? lw_pub_send(w->pub, (uint16_t)duo->side, w->buffer, size, patience)
+                            : lw_pub_send_batch(w->pub, w->items, batch, patience);
+    if (rc < 0) duo_fail(duo, "send: %s", lw_errtext());
+    w->seq += batch;
+}
+
+static void put_until(struct duo *duo, struct writer *w, int64_t end) {
+    uint64_t first = w->seq;
+    do
+        for (int i = 0; i < LOOK_AT_CLOCK; i++) put(duo, w);
+    while (now_ns() < end);
+    w->contest->sent[16 * duo->side] = w->seq - first;
+}
+
+static void wait_until_read(struct writer *w, uint64_t count) {
+    while (__atomic_load_n(&w->contest->read, __ATOMIC_ACQUIRE) < count) nanosleep(&(struct timespec){0, 100000}, NULL);
+}
+
+/* Everybody sleeps in between: a side that spins would take a core from the others. */
+static uint64_t period(struct duo *duo, struct writer *w, bool both, int64_t length) {
+    uint64_t *sent = w->contest->sent;
+    if (duo->side == 0) __atomic_store_n(&w->contest->spread, both, __ATOMIC_RELAXED);
+    sent[16 * duo->side] = 0;
+    duo_meet(duo);
+    int64_t end = now_ns() + length;
+    if (both || duo->side == 0)
+        put_until(duo, w, end);
+    else
+        nanosleep(&(struct timespec){length / LW_SEC(1), length % LW_SEC(1)}, NULL);
+    duo_meet(duo);
+    return sent[0] + sent[16];
+}
+
+static double bigger(double a, double b) {
+    return a > b ? a : b;
+}
+
+static void one_second(struct duo *duo, struct writer *w, uint64_t *total) {
+    uint64_t *sent = w->contest->sent, both, alone;
+    *total += alone = period(duo, w, false, LW_MS(300));
+    if (duo->side == 0) wait_until_read(w, *total);
+    *total += both = period(duo, w, true, LW_SEC(1));
+    if (duo->side == 0) wait_until_read(w, *total);
+    uint64_t least = sent[0] < sent[16] ? sent[0] : sent[16];
+    w->best_alone = bigger(w->best_alone, (double)alone / 0.3e9);
+    w->best_both = bigger(w->best_both, (double)both / 1e9);
+    double share = (double)least / (double)both;
+    if (share < w->least_share) w->least_share = share;
+    duo_meet(duo);
+}
+
+static void open_writer(struct duo *duo, struct writer *w) {
+    size_t size = duo->options->size;
+    w->buffer = malloc(size * duo->options->batch + 64);
+    if (!w->buffer) duo_fail(duo, "no memory");
+    for (uint64_t i = 0; i < duo->options->batch; i++)
+        w->items[i] = (struct lw_item){.data = w->buffer + i * size, .len = size, .type = (uint16_t)duo->side};
+    w->pub = duo_publish(duo, "contest", duo->options->no_bias ? LW_PUB_NO_BIAS : 0);
+}
+
+static struct contest *shared; /* made before the sides are */
+
+static void contend_side(struct duo *duo) {
+    struct writer w = {.contest = shared, .least_share = 1};
+    pid_t reader = duo->side == 0 ? start_reader(duo, shared) : 0;
+    uint64_t total = 0;
+    int status = 0;
+    open_writer(duo, &w);
+    duo_meet(duo);
+    double reference = duo_pingpong(duo, TRIPS);
+    for (int i = 0; i < SECONDS; i++) one_second(duo, &w, &total);
+    lw_pub_close(w.pub);
+    __atomic_store_n(&shared->end, 1, __ATOMIC_RELEASE);
+    if (reader && (waitpid(reader, &status, 0) != reader || status)) duo_fail(duo, "%s", duo->page->failure);
+    if (duo->side) return;
+    struct bench_result *result = &duo->page->result;
+    result->value = w.best_both * 1e9;
+    result->reference = 1 / w.best_alone;
+    result->ratio = w.best_both / w.best_alone;
+    result->per_rtt = reference * w.best_both;
+    result->least_share = w.least_share;
+}
+
+int bench_contend_rate(int argc, char **argv) {
+    struct bench_options options = {.size = 8, .batch = 1};
+    const struct option_row rows[] = {
+        BENCH_SIZE(options), BENCH_RING(options), BENCH_BATCH(options), BENCH_NO_BIAS(options), OPTION_END,
+    };
+    const struct usage usage = {
+        .command = "bench contend-rate",
+        .arguments = "",
+        .about = "Measures messages a second of two publishers of a topic and its reader, three processes on two\n"
+                 "cores, in periods of a second. The reference is a lone publisher of the same topic, in ns a\n"
+                 "message; ratio is the rate of two against that of one. The best period of each counts;\n"
+                 "least_share is what the slower publisher got in the worst second.\n"
+                 "Runs on a bus of its own, unless --bus names one.",
+        .rows = rows,
+    };
+    struct bench_result result = {
+        .bench = "contend-rate", .unit = "msg/s", .p50 = NAN, .p99 = NAN, .p999 = NAN, .samples = NAN};
+    bench_options_read(&usage, &options, argc, argv);
+    bench_choose_ring(&usage, &options, 16 << 20);
+    shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (shared == MAP_FAILED) return fail(LW_ESTATE, "no memory");
+    int code = duo_run(contend_side, &options, &result);
+    munmap(shared, sizeof *shared);
+    if (!code) bench_report(&options, &result);
+    return code;
+}
