@@ -109,7 +109,8 @@ struct lw_stats {
  *
  * Errors: LW_ENAME, LW_EWRITER (an exclusive publisher has it, or, for LW_PUB_EXCLUSIVE, any other; node and pid in the
  * text), LW_ENOSLOT (shared; all slots taken), -ENOSYS, -EPERM (shared; this process may not use membarrier), LW_ESHAPE,
- * LW_EMISMATCH, LW_EVERSION, LW_ECORRUPT, LW_ESTATE (observing bus), -EACCES, -ENOSPC, -ENOMEM, -EMFILE.
+ * LW_EMISMATCH, LW_EVERSION, LW_ECORRUPT, LW_ESTATE (observing bus), -EINVAL (an option), -EACCES,
+ * -ENOSPC, -ENOMEM, -EMFILE.
  */
 LW_API int lw_pub_open(struct lw_pub **pub, struct lw_bus *bus, const char *topic,
                        const struct lw_pub_options *options);
@@ -149,8 +150,8 @@ LW_API int64_t lw_pub_flush(struct lw_pub *pub);
 /* Drops the reservation and what was staged. Without either it does nothing. */
 LW_API void lw_pub_abort(struct lw_pub *pub);
 
-/* Copies `count` messages (1 or more) in as one batch: subscribers see all or none. Returns the position of the first.
- */
+/* Copies `count` messages (1 or more) in as one batch: subscribers see all or none; one that may be overrun may lose the
+ * end of a batch that it had begun to receive. Returns the position of the first. */
 LW_API int64_t lw_pub_send_batch(struct lw_pub *pub, const struct lw_item *items, size_t count, int64_t timeout);
 
 /* Largest payload in bytes: half the ring less 16, at most 1 GiB. */
@@ -210,7 +211,7 @@ struct lw_msg {
  *
  * Errors: LW_ENAME, LW_EHELD (a live process has this durable name; its node and pid in the text), LW_ENOSLOT (all
  * slots taken; the text says by whom), LW_EPOSITION, LW_ESHAPE, LW_EMISMATCH, LW_EVERSION, LW_ECORRUPT, LW_ESTATE,
- * -EACCES, -ENOSPC, -ENOMEM, -EMFILE.
+ * -EINVAL (an option), -EACCES, -ENOSPC, -ENOMEM, -EMFILE.
  */
 LW_API int lw_sub_open(struct lw_sub **sub, struct lw_bus *bus, const char *topic,
                        const struct lw_sub_options *options);
@@ -223,12 +224,13 @@ LW_API void lw_sub_close(struct lw_sub *sub);
  * lw_sub_next() and lw_sub_release() are in laneway/fast.h:
  *
  *   int lw_sub_next(struct lw_sub *, struct lw_msg *, int64_t timeout);
- *       1 and the next message, in place. Many may be held at once. Else:
+ *       1 and the next message. Many may be held at once (where they lie in place: see struct lw_msg). Else:
  *         LW_EEMPTY     nothing within `timeout`
  *         LW_EGAP       messages were lost before the next one: a lossy subscriber was overtaken, or the machine went
  *                       down. Told once, then it goes on; `msg` has the next one's position and number, lw_stats.lost
  *                       the count
- *         LW_EEVICTED   the same, because this subscriber was evicted. It has its place again, at the next one
+ *         LW_EEVICTED   the same, because this subscriber was evicted. It has its place again, at the next one. Also
+ *                       after lw_sub_rewind(), when what would come again was overwritten
  *         -ENOMEM       no memory to copy a large message to; it comes again
  *         LW_ECORRUPT   the text says where; it stays there
  *         LW_ECLOSED    the topic was removed, and all that was in it has been read
@@ -238,7 +240,8 @@ LW_API void lw_sub_close(struct lw_sub *sub);
  *         -EINTR        a signal handler ran while waiting, also with SA_RESTART
  *   int lw_sub_release(struct lw_sub *, const struct lw_msg *);
  *       Gives this message and all before it back; they will not come again. `msg` as it was handed out, or a copy.
- *       LW_ESTATE if it was not handed out or is already released.
+ *       LW_ESTATE if it was not handed out or is already released. (0 for one that an eviction has passed, to a
+ *       subscriber that may be evicted.)
  */
 
 /* Copies the next message to `buffer` of `room` bytes and releases it. LW_ESTATE while messages are held in place. 1,
@@ -260,11 +263,13 @@ enum lw_verdict {
 LW_API int64_t lw_sub_dispatch(struct lw_sub *sub, enum lw_verdict (*handle)(const struct lw_msg *msg, void *user),
                                void *user, size_t most, int64_t timeout);
 
-/* Hand out again everything that was handed out and not released. */
+/* Hand out again everything that was handed out and not released. A subscriber that may be overrun is told what of it is
+ * no longer there. */
 LW_API void lw_sub_rewind(struct lw_sub *sub);
 
 /* Goes to another place that is still retained, forward or back; what was handed out is void. Killed at any moment, the
- * place is the old or the new one. LW_EPOSITION, LW_ENOSLOT (going back needs a free slot for a moment). */
+ * place is the old or the new one. LW_EPOSITION, LW_ENOSLOT (going back needs a free slot for a moment), LW_ECLOSED,
+ * LW_ECORRUPT, LW_EFORKED, -EINVAL, -ENOMEM: then it is where it was. */
 LW_API int lw_sub_seek(struct lw_sub *sub, enum lw_from from, uint64_t position);
 
 LW_API int lw_sub_stats(const struct lw_sub *sub, struct lw_stats *stats);

@@ -36,14 +36,16 @@ bool lw__slot_evict(struct lw__slot *slot, uint64_t seen) {
     return !(seen & LW__SLOT_EVICTED) && lw__cas(&slot->owner, seen, seen | LW__SLOT_EVICTED);
 }
 
+bool lw__slot_note_away(const struct lw__lane *lane, struct lw__slot *slot, uint64_t seen) {
+    bool counting = (uint16_t)(seen >> 16) == 0 && seen >> 32 <= lw__seconds(); /* later than now: of another boot */
+    if (counting || !lane->evict_age || lw__slot_kind(seen) != LW__SLOT_DURABLE) return false;
+    return lw__cas(&slot->owner, seen, lw__slot_away(lane, seen));
+}
+
 bool lw__slot_evict_old(const struct lw__lane *lane, struct lw__slot *slot, uint64_t seen) {
     uint64_t now = lw__seconds();
     if (!lane->evict_age || lw__slot_kind(seen) != LW__SLOT_DURABLE || seen & LW__SLOT_EVICTED) return false;
-    bool counting = (uint16_t)(seen >> 16) == 0;
-    if (!counting || seen >> 32 > now) { /* later than now: of another boot */
-        lw__cas(&slot->owner, seen, lw__slot_away(lane, seen));
-        return false;
-    }
+    if (lw__slot_note_away(lane, slot, seen) || (uint16_t)(seen >> 16) || seen >> 32 > now) return false;
 #ifdef LW_PLANT_EVICT_EARLY
     return now - (seen >> 32) >= lane->evict_age && lw__slot_evict(slot, seen);
 #endif
@@ -73,6 +75,16 @@ uint64_t lw__slot_missed(const struct lw__slot *slot) {
     uint64_t to = lw__load(&slot->missed_to), from = lw__load(&slot->missed) - 1;
     if (!to) to = place.number;
     return to > from ? to - from : 0;
+}
+
+void lw__slot_end_missed(struct lw__slot *slot, const struct lw__place *place) {
+    if (lw__load(&slot->missed) && !lw__load(&slot->missed_to)) lw__store_release(&slot->missed_to, place->number);
+}
+
+void lw__slot_cut_missed(struct lw__slot *slot, uint64_t number) {
+    uint64_t from = lw__load(&slot->missed);
+    if (!from || number < from) return;
+    lw__store_release(&slot->missed, number < lw__load(&slot->missed_to) ? number + 1 : 0);
 }
 
 /* The place is about to move on from where it is. What is pending already began earlier. */
@@ -130,9 +142,12 @@ int lw__reader_come_back(struct lw__reader *r) {
     struct lw__place place;
     int rc = hold_place(r, &place);
     if (rc) return rc;
-    if (lw__load(&r->slot->missed) && !lw__load(&r->slot->missed_to))
-        lw__store_release(&r->slot->missed_to, place.number);
+    lw__slot_end_missed(r->slot, &place);
     r->passed = place.number > r->rx.number ? place.number - r->rx.number : 0;
+    if (place.pos > r->rx.head) {
+        r->orphans = r->rx.number; /* what was handed out and not released can't be handed out again */
+        r->orphans_at = place.pos;
+    }
     r->rx.head = place.pos;
     if (place.pos > r->rx.pos) {
         r->rx.pos = place.pos;

@@ -115,13 +115,14 @@ int lw__reader_resume(struct lw__reader *r) {
     uint64_t header, size;
     if (!lw__cursor_load(r->rx.cursor, &place) || lw__lane_tail(r->lane, &tail)) return LW_ECORRUPT;
     uint64_t word = lw__load(&r->slot->owner);
-    if (lw__slot_settled(word) != word && place.pos <= tail.pos) {
+    r->rx.pos = place.pos;
+    if (place.pos < r->lane->start || place.pos > tail.pos) return LW_ECORRUPT;
+    if (lw__slot_settled(word) != word) {
         begin_at(r, &place);
         return lw__reader_come_back(r);
     }
-    r->rx.pos = place.pos;
-    if (place.pos < r->lane->start || place.pos > tail.pos || place.pos + r->lane->ring < tail.pos + 8)
-        return LW_ECORRUPT;
+    if (!is_lossy(r) && place.pos + r->lane->ring < tail.pos + 8) return LW_ECORRUPT;
+    lw__slot_end_missed(r->slot, &place);
     if (!r->by_copy && lw__record_at(r->lane, place.pos, &header, &size) < 0) return LW_ECORRUPT;
     begin_at(r, &place);
     lw__reader_undivert(r);

@@ -166,10 +166,12 @@ struct lw__reader {
     uint64_t owner;  /* what it put into the slot's owner word */
     uint64_t ticket; /* and beside it */
     uint32_t index;
-    bool by_copy;    /* its bytes may be overwritten while it reads: it is lossy, or may be evicted for its lag */
-    uint64_t passed; /* messages that the last LW_EGAP or LW_EEVICTED passed over */
-    char *copies;    /* by copy: some records ... */
-    char *large;     /* ... or a large one */
+    bool by_copy;     /* its bytes may be overwritten while it reads: it is lossy, or may be evicted for its lag */
+    uint64_t passed;  /* messages that the last LW_EGAP or LW_EEVICTED passed over */
+    uint64_t orphans; /* messages below this number that were handed out and not released went with an eviction ... */
+    uint64_t orphans_at; /* ... if the place is still here */
+    char *copies;        /* by copy: some records ... */
+    char *large;         /* ... or a large one */
     uint64_t large_size;
 };
 
@@ -194,13 +196,21 @@ int lw__reader_next_copy(struct lw__reader *reader, struct lw_msg *msg);
 /* Takes from exactly the reader that was seen the right to hold writers back. */
 bool lw__slot_evict(struct lw__slot *slot, uint64_t seen);
 
-/* The same for a durable reader whose owner, seen, is dead or away, if that is so for long enough; begins to count when
- * nobody did before. */
+/* On a lane with evict_age: a durable reader whose owner, seen, is dead is away from now on, if it was not yet. */
+bool lw__slot_note_away(const struct lw__lane *lane, struct lw__slot *slot, uint64_t seen);
+
+/* Evicts such a one if it is away for long enough. */
 bool lw__slot_evict_old(const struct lw__lane *lane, struct lw__slot *slot, uint64_t seen);
 
 /* Ends our eviction: at our own place if nothing was lost, else at a mark with room; `passed` is how many messages that
  * were not handed out lie before it. LW_ECORRUPT; LW_ECLOSED, the slot is not ours any more. */
 int lw__reader_come_back(struct lw__reader *reader);
+
+/* After coming back: where what was missed ends, should nobody have said so yet. */
+void lw__slot_end_missed(struct lw__slot *slot, const struct lw__place *place);
+
+/* Messages below `number` are done with: they are not missed any more. */
+void lw__slot_cut_missed(struct lw__slot *slot, uint64_t number);
 
 /* How many messages this durable reader missed, as far as nobody released anything after them: its next owner is told. */
 uint64_t lw__slot_missed(const struct lw__slot *slot);
@@ -241,8 +251,7 @@ void lw__slot_make_durable(struct lw__reader *reader, const char *name);
 /* Frees a slot whose owner word is exactly `seen` (dead, or a durable one that is away); `me` owns it in between. */
 bool lw__slot_free(struct lw__slot *slot, uint64_t seen, uint64_t me);
 
-/* Frees what dead readers without a name and dead writers left, and evicts durable ones that are dead for too long.
- * Returns how many were freed. */
+/* Frees what dead readers without a name and dead writers left; notes since when durable ones are dead. Returns how many were freed. */
 unsigned lw__lane_sweep(struct lw__lane *lane, uint64_t me, const struct lw__owners *owners);
 
 /* A free slot, taken for `owner` (kind included), nowhere yet. NULL: there is none. */
@@ -257,7 +266,7 @@ static inline uint64_t lw__slot_away(const struct lw__lane *lane, uint64_t owner
     return (lane->evict_age ? lw__seconds() & UINT32_MAX : 0) << 32 | (owner & 0xffff);
 }
 
-/* Does somebody subscribe with this slot, alive or durable, who is not evicted? */
+/* Does somebody subscribe with this slot, alive or durable? */
 bool lw__slot_subscribes(const struct lw__slot *slot);
 
 /* An owner word without what others, or coming back, do to it. */

@@ -51,7 +51,7 @@ unsigned lw__lane_sweep(struct lw__lane *lane, uint64_t me, const struct lw__own
         bool durable = lw__slot_kind(seen) == LW__SLOT_DURABLE;
         if (!seen || (durable && !lane->evict_age) || !is_gone(owners, seen, &alive)) continue;
         if (durable)
-            lw__slot_evict_old(lane, &lane->slots[i], seen);
+            lw__slot_note_away(lane, &lane->slots[i], seen);
         else
             freed += lw__slot_free(&lane->slots[i], seen, me);
     }
@@ -144,7 +144,7 @@ void lw__reader_leave(struct lw__reader *r) {
 
 bool lw__slot_subscribes(const struct lw__slot *slot) {
     uint64_t owner = lw__load_acquire(&slot->owner);
-    if (!owner || owner & LW__SLOT_EVICTED || lw__slot_kind(owner) == LW__SLOT_WRITER) return false;
+    if (!owner || lw__slot_kind(owner) == LW__SLOT_WRITER) return false;
     const struct lw__cursor *place = lw__slot_kind(owner) == LW__SLOT_LOSSY ? &slot->seen : &slot->cursor;
     return lw__load_acquire(&place->pos) != LW__NOWHERE;
 }

@@ -247,14 +247,17 @@ const char *lw_pub_explain(struct lw_pub *pub) {
 
 /* ---- waiting for room -------------------------------------------------------------------------------------------- */
 
-/* Another publisher is in the midst of a send, alive. */
+/* Another publisher is in the midst of a send, or one after the other is. */
 static int explain_writer(struct lw_pub *pub) {
     char node[LW_NAME_MAX + 1];
     int pid = lw__owner_who(pub->topic.bus, pub->writer.holder, node);
+    if (!pid)
+        return lw__fail(LW_EWRITER, "topic %s: other publishers left no gap within the time given; try again",
+                        pub->topic.name);
     return lw__fail(
         LW_EWRITER,
-        "topic %s: node %s (pid %d) is in the midst of publishing and does not finish; is it stopped? Let it go "
-        "on, or end it",
+        "topic %s: node %s (pid %d) is in the midst of publishing and did not finish within the time given; "
+        "if it is stopped, let it go on or end it",
         pub->topic.name, node, pid);
 }
 
@@ -271,9 +274,10 @@ static int stop_waiting(struct lw_pub *pub, const struct lw__wait *wait, int cod
 static int wait_turn(struct lw_pub *pub, struct lw__wait *wait, int code) {
     if (wait->turns == 0 && wait->timeout != 0) pub->waits++;
     if (code == LW_EWRITER) lw__wait_spun(wait);
-    if (wait->timeout == 0 || lw__wait_slept(wait)) free_the_dead(pub, code);
+    if (lw__wait_slept(wait)) free_the_dead(pub, code);
     if (lw__wait_slept(wait)) lw__topic_napped(&pub->topic);
     int rc = lw__wait_turn(wait);
+    if (rc > 0) free_the_dead(pub, code); /* also for those who never wait long enough to sleep */
     return rc > 0 ? stop_waiting(pub, wait, code) : rc;
 }
 

@@ -159,12 +159,18 @@ int lw__topic_make(struct lw__topic *t, const struct lw__lane_shape *shape) {
 /* Copies a slot to the new file, its place at the beginning there. */
 static void carry(struct lw__lane *fresh, uint32_t i, const struct lw__slot *from, uint64_t owner, uint64_t lost) {
     struct lw__slot *to = &fresh->slots[i];
+    unsigned kind = lw__slot_kind(owner);
+    uint64_t cap = lw__load(&from->cap), lag = fresh->evict_lag;
+    if (lag && (kind == LW__SLOT_RELIABLE || kind == LW__SLOT_DURABLE)) { /* it finds out when it goes there */
+        owner |= LW__SLOT_LAG;
+        cap = cap && cap < lag ? cap : lag;
+    }
     to->owner = owner;
     to->ticket = lw__load(&from->ticket);
     to->lost = lost;
     to->dropped = lw__load(&from->dropped);
-    to->cap = lw__load(&from->cap);
-    *(lw__slot_kind(owner) == LW__SLOT_LOSSY ? &to->seen : &to->cursor) = fresh->ctl->tail;
+    to->cap = cap;
+    *(kind == LW__SLOT_LOSSY ? &to->seen : &to->cursor) = fresh->ctl->tail;
     memcpy(to->name, from->name, sizeof to->name - 1);
     fresh->ctl->slots_used = i + 1;
 }
@@ -176,8 +182,7 @@ static uint64_t user_of(const struct lw__topic *t, uint32_t i) {
     uint64_t owner = lw__load_acquire(&slot->owner);
     unsigned kind = lw__slot_kind(owner);
     bool durable = kind == LW__SLOT_DURABLE, other = kind == LW__SLOT_RELIABLE || kind == LW__SLOT_LOSSY;
-    bool placed = lw__slot_subscribes(slot) || (durable && owner & LW__SLOT_EVICTED); /* its name is kept */
-    return placed && (durable || (other && !lw__owner_gone(t->bus, owner))) ? owner : 0;
+    return lw__slot_subscribes(slot) && (durable || (other && !lw__owner_gone(t->bus, owner))) ? owner : 0;
 }
 
 static int check_slots(const struct lw__topic *t, uint32_t slots) {

@@ -11,25 +11,37 @@
 
 /* ---- receiving --------------------------------------------------------------------------------------------------- */
 
-/* An unclean reboot, or eviction, took messages from this subscriber. Said once. What a reboot took is forgotten with the
- * call after that, so of a durable one that dies in between the next one is told again; for eviction see lane/evict.c. */
+/* Messages that were handed out, not released, and taken by an eviction: they can't come again. */
+static uint64_t orphans(const struct lw_sub *sub) {
+    const struct lw__reader *r = &sub->reader;
+    uint64_t missed = lw__load(&r->slot->missed);
+    return missed && r->orphans_at == r->rx.head && r->orphans > missed - 1 ? r->orphans - (missed - 1) : 0;
+}
+
+/* What was told is forgotten, but what the user has and did not release. */
+static void forget_loss(struct lw_sub *sub) {
+    struct lw__slot *slot = sub->reader.slot;
+    lw__store(&slot->lost, 0);
+    if (sub->reader.orphans_at != sub->reader.rx.head || !orphans(sub)) lw__store_release(&slot->missed, 0);
+    lw__reader_undivert(&sub->reader);
+    sub->told = false;
+}
+
+/* An unclean reboot, or eviction, took messages from this subscriber. Said once, and forgotten with the call after that:
+ * of a durable one that dies in between the next one is told again. */
 static int tell_loss(struct lw_sub *sub, struct lw_msg *msg) {
     struct lw__slot *slot = sub->reader.slot;
-    if (sub->told) {
-        lw__store(&slot->lost, 0);
-        lw__reader_undivert(&sub->reader);
-    }
-    sub->told = false;
+    if (sub->told) forget_loss(sub);
     uint64_t by_reboot = lw__load(&slot->lost), lost = sub->untold + by_reboot;
     if (!lost) return 0;
     int why = sub->evicted_once ? LW_EEVICTED : LW_EGAP;
-    sub->told = by_reboot != 0;
+    sub->told = true;
     sub->lost += lost;
     sub->evicted += sub->evicted_once;
     lw__store(&slot->dropped, lw__load(&slot->dropped) + lost);
     sub->untold = 0;
     sub->evicted_once = false;
-    if (!sub->told) lw__reader_undivert(&sub->reader);
+    lw__reader_divert(&sub->reader);
     *msg = (struct lw_msg){.position = sub->reader.rx.pos, .next = sub->reader.rx.pos, .number = sub->reader.rx.number};
     return why;
 }
@@ -78,10 +90,8 @@ static int look(struct lw_sub *sub, struct lw_msg *msg) {
         sub->evicted_once = true;
         return tell_loss(sub, msg);
     case LW_ECLOSED:
-        return lw__fail(rc, "topic %s: this subscriber's slot was taken away; was its node file removed by hand?",
-                        sub->topic.name);
     case -ENOMEM:
-        return lw__fail(rc, "topic %s: no memory to copy a message of this size", sub->topic.name);
+        return lw__sub_failed(sub, rc);
     default:
         return rc;
     }
@@ -126,7 +136,9 @@ int lw__sub_next_slow(struct lw_sub *sub, struct lw_msg *msg, int64_t timeout) {
 /* A subscriber that came back from eviction has its place beyond what it had been handed out. */
 int lw__sub_release_slow(struct lw_sub *sub, const struct lw_msg *msg) {
     if (sub->cut || sub->gone) return sub->cut ? LW_EFORKED : sub->gone;
-    return sub->reader.by_copy && msg->next <= sub->reader.rx.head ? 0 : LW_ESTATE;
+    if (!sub->reader.by_copy || msg->next > sub->reader.rx.head) return LW_ESTATE;
+    lw__slot_cut_missed(sub->reader.slot, msg->number + 1);
+    return 0;
 }
 
 int lw_sub_recv(struct lw_sub *sub, void *buffer, size_t room, struct lw_msg *msg, int64_t timeout) {
@@ -152,7 +164,12 @@ void lw_sub_rewind(struct lw_sub *sub) {
     if (sub->cut || sub->gone || !lw__cursor_load(sub->reader.rx.cursor, &place)) return;
     sub->reader.rx.pos = sub->reader.rx.head;
     sub->reader.rx.number = place.number;
-    if (sub->reader.by_copy) lw__reader_undivert(&sub->reader); /* it is copied again */
+    if (!sub->reader.by_copy) return;
+    lw__reader_undivert(&sub->reader); /* it is copied again */
+    if (!orphans(sub)) return;
+    sub->untold += orphans(sub);
+    sub->evicted_once = true;
+    sub->reader.orphans = 0;
 }
 
 /* A topic that was given another shape while it was empty has its messages in the new file. */
@@ -188,6 +205,7 @@ int lw_sub_seek(struct lw_sub *sub, enum lw_from from, uint64_t position) {
         lw__fail(rc, "topic %s: no record begins at position %llu, or it is no longer retained", sub->topic.name,
                  (unsigned long long)position);
     if (rc == LW_ECORRUPT) lw__sub_corrupt(sub);
+    if (rc == LW_ECLOSED || rc == -ENOMEM) lw__sub_failed(sub, rc);
     lw__bus_leave(sub->topic.bus);
     return rc;
 }

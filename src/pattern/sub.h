@@ -36,6 +36,9 @@ void lw__sub_free(struct lw_sub *sub);
 int lw__sub_corrupt(struct lw_sub *sub);
 int lw__sub_no_slot(struct lw_sub *sub);
 
+/* Says what is wrong for LW_ECLOSED, -ENOMEM. Returns `rc`. */
+int lw__sub_failed(const struct lw_sub *sub, int rc);
+
 /* Another file is at the path: goes where our slot went. 0, or why not: `gone` is then set, unless it may work later.
  */
 int lw__sub_follow(struct lw_sub *sub);

@@ -29,6 +29,14 @@ int lw__sub_corrupt(struct lw_sub *sub) {
         t->name, t->bus->dir.path, t->path, (unsigned long long)sub->reader.rx.pos, t->name, t->name);
 }
 
+int lw__sub_failed(const struct lw_sub *sub, int rc) {
+    if (rc == LW_ECLOSED)
+        return lw__fail(rc, "topic %s: this subscriber's slot was taken away; was its node file removed by hand?",
+                        sub->topic.name);
+    return lw__fail(rc, "topic %s: %s", sub->topic.name,
+                    rc == -ENOMEM ? "no memory to copy a message of this size" : lw_strerror(rc));
+}
+
 int lw__sub_no_slot(struct lw_sub *sub) {
     const struct lw__lane *lane = &sub->topic.lane;
     unsigned durable = 0;
@@ -51,13 +59,19 @@ static int refuse_second(struct lw_sub *sub, uint64_t holder) {
 
 /* ---- another file at the path ------------------------------------------------------------------------------------ */
 
-/* Our slot in the new file: whoever made it copied ours to the same index if it saw us with a place. It may have been
- * evicted there since. */
+/* Our slot in the new file: whoever made it copied ours to the same index if it saw us with a place. It may be that we
+ * may be evicted there, and were. */
 static struct lw__slot *carried_slot(const struct lw__lane *lane, const struct lw__reader *r) {
     if (r->index >= lane->slots_max) return NULL;
     struct lw__slot *slot = &lane->slots[r->index];
-    bool ours = lw__slot_settled(lw__load_acquire(&slot->owner)) == r->owner && lw__load(&slot->ticket) == r->ticket;
+    uint64_t owner = lw__slot_settled(lw__load_acquire(&slot->owner));
+    bool ours = (owner | LW__SLOT_LAG) == (r->owner | LW__SLOT_LAG) && lw__load(&slot->ticket) == r->ticket;
     return ours ? slot : NULL;
+}
+
+static int make_copies(struct lw_sub *sub) {
+    int rc = lw__reader_make_copies(&sub->reader);
+    return rc ? lw__fail(rc, "topic %s: no memory for copies of messages", sub->topic.name) : 0;
 }
 
 static int removed(const struct lw_sub *sub) {
@@ -67,24 +81,23 @@ static int removed(const struct lw_sub *sub) {
 
 /* Opens the file at the path. 0 with our slot in it; LW_ECLOSED: there is none, or it is of somebody who did not know
  * us; another error: it may work later. */
-static int open_successor(const struct lw_sub *sub, struct lw__topic *fresh, struct lw__slot **slot) {
+static int open_successor(struct lw_sub *sub, struct lw__topic *fresh, struct lw__slot **slot) {
     *fresh = sub->topic;
     fresh->fd = -1;
     fresh->lane = (struct lw__lane){.base = NULL};
     int rc = lw__topic_open_existing(fresh, LW__READ);
     if (rc) return rc == LW_ENOTOPIC ? removed(sub) : rc;
     *slot = carried_slot(&fresh->lane, &sub->reader);
-    if (*slot) return 0;
-    lw__topic_close(fresh);
-    return removed(sub);
+    rc = !*slot ? removed(sub) : lw__load(&(*slot)->owner) & LW__SLOT_LAG ? make_copies(sub) : 0;
+    if (rc) lw__topic_close(fresh);
+    return rc;
 }
 
 /* Our slot in the old file is given back already. That lane was empty, so nothing of it is held. */
 static void go_to(struct lw_sub *sub, const struct lw__topic *fresh, struct lw__slot *slot) {
-    uint64_t owner = sub->reader.owner;
     lw__topic_close(&sub->topic);
     sub->topic = *fresh;
-    lw__reader_bind(&sub->reader, &sub->topic.lane, slot, owner);
+    lw__reader_bind(&sub->reader, &sub->topic.lane, slot, lw__slot_settled(lw__load(&slot->owner)));
 }
 
 /* Asks the path first: who waits for the lock may wait long. */
@@ -108,6 +121,10 @@ static void leave(struct lw_sub *sub) {
 }
 
 /* ---- joining ----------------------------------------------------------------------------------------------------- */
+
+static int explain(struct lw_sub *sub, int rc) {
+    return rc == LW_ECORRUPT ? lw__sub_corrupt(sub) : lw__sub_failed(sub, rc);
+}
 
 /* How far it may be behind before it is evicted: the smaller one of the topic's and its own. 0: it may not be. */
 static uint64_t cap(const struct lw_sub *sub) {
@@ -133,12 +150,13 @@ static int join(struct lw_sub *sub, const struct lw__owners *owners, enum lw_fro
             "topic %s: no record begins at position %llu, or it is no longer retained; `laneway info %s` shows the range",
             sub->topic.name, (unsigned long long)position, sub->topic.name);
     else
-        lw__sub_corrupt(sub);
+        explain(sub, rc);
     return rc;
 }
 
 static int resume(struct lw_sub *sub) {
-    return lw__reader_resume(&sub->reader) ? lw__sub_corrupt(sub) : 0;
+    int rc = lw__reader_resume(&sub->reader);
+    return rc ? explain(sub, rc) : 0;
 }
 
 static int inherit(struct lw_sub *sub, struct lw__slot *slot, const struct lw__owners *owners) {
@@ -165,8 +183,8 @@ static int join_durable(struct lw_sub *sub, const struct lw__owners *owners, enu
 
 static int join_any(struct lw_sub *sub, enum lw_from from, uint64_t position) {
     struct lw__owners owners = lw__topic_owners(sub->topic.bus);
-    int rc = sub->lossy || cap(sub) ? lw__reader_make_copies(&sub->reader) : 0;
-    if (rc) return lw__fail(rc, "topic %s: no memory for copies of messages", sub->topic.name);
+    int rc = sub->lossy || cap(sub) ? make_copies(sub) : 0;
+    if (rc) return rc;
     rc = *sub->name ? join_durable(sub, &owners, from, position) : join(sub, &owners, from, position);
     if (!rc) lw__lane_sweep(&sub->topic.lane, sub->topic.bus->owner, &owners);
     return rc;

@@ -27,8 +27,9 @@ int lw_topic_create(struct lw_bus *bus, const char *topic, const struct lw_shape
 static int forget(struct lw__topic *t, const char *name) {
     struct lw__slot *slot = lw__slot_find(&t->lane, name);
     if (!slot) return lw__fail(LW_ENOSUB, "topic %s: no durable subscriber %s", t->name, name);
-    uint64_t owner = lw__load_acquire(&slot->owner);
-    if (lw__owner_gone(t->bus, owner) && lw__slot_free(slot, owner, t->bus->owner)) return 0;
+    uint64_t owner;
+    while (lw__owner_gone(t->bus, owner = lw__load_acquire(&slot->owner))) /* its word may change from dead to away */
+        if (lw__slot_free(slot, owner, t->bus->owner)) return 0;
     char node[LW_NAME_MAX + 1];
     int pid = lw__owner_who(t->bus, owner, node);
     return lw__fail(LW_EHELD, "topic %s: subscriber %s is open in node %s (pid %d); end that first", t->name, name,
