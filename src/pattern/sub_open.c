@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/options.h"
 #include "pattern/sub.h"
@@ -159,9 +160,17 @@ static int resume(struct lw_sub *sub) {
     return rc ? explain(sub, rc) : 0;
 }
 
+/* Whoever cleans up after a dead process, or starts under its name, holds its lock for a moment: then it looks alive. */
+#define A_MOMENT LW_MS(20)
+
 static int inherit(struct lw_sub *sub, struct lw__slot *slot, const struct lw__owners *owners) {
     uint64_t holder;
-    int rc = lw__slot_inherit(&sub->reader, &sub->topic.lane, slot, word(sub, LW__SLOT_DURABLE), owners, &holder);
+    int64_t until = lw__now() + A_MOMENT;
+    int rc;
+    while (
+        (rc = lw__slot_inherit(&sub->reader, &sub->topic.lane, slot, word(sub, LW__SLOT_DURABLE), owners, &holder)) &&
+        lw__now() < until)
+        lw__sleep(LW_MS(1) / 4);
     if (rc) return refuse_second(sub, holder);
     lw__store(&slot->cap, cap(sub));
     rc = resume(sub);
