@@ -8,8 +8,9 @@ FILTER ?= .
 BUILD = gcc libc6-dev cmake ninja-build
 CLANG = clang libclang-rt-14-dev
 TESTS = $(BUILD) libcmocka-dev strace
+MODEL = spin gcc libc6-dev
 
-.PHONY: all help test quick demo bench bench-check san fuzz planted lint install clean
+.PHONY: all help test quick chaos demo bench bench-check san fuzz planted model lint install clean
 
 all: ## build the tool, build/laneway, and the libraries
 	@scripts/need $(BUILD)
@@ -26,6 +27,12 @@ quick: ## the tests once, with gcc; FILTER=REGEX picks some
 	@scripts/need $(TESTS)
 	@scripts/build gcc
 	@scripts/run-tests build/gcc '$(FILTER)'
+
+chaos: SECONDS = 120
+chaos: ## many processes on one topic, killed at random for SECONDS=120; nothing lost, repeated or reordered
+	@scripts/need $(TESTS)
+	@scripts/build gcc
+	@scripts/chaos build/gcc --seconds $(SECONDS)
 
 demo: all ## 100 MB through a topic while everybody is killed; nothing lost, nothing twice
 	@build/demo/demo
@@ -50,6 +57,10 @@ fuzz: ## each fuzz target for SECONDS=60
 planted: ## each planted bug is caught by a test
 	@scripts/need $(TESTS)
 	@scripts/planted
+
+model: ## the protocols of the lane and the epochs, checked as models by spin
+	@scripts/need $(MODEL)
+	@scripts/model
 
 lint: ## clang-tidy, cppcheck, shellcheck, clang-format
 	@scripts/need $(TESTS) $(CLANG) clang-tidy clang-format cppcheck shellcheck
