@@ -185,7 +185,8 @@ struct lw_sub_options {
     uint64_t position; /* for LW_FROM_POSITION */
     struct lw_shape shape;
     uint64_t max_lag; /* bytes that it may be behind before it is evicted for the sake of the publishers; 0: the topic's
-                         evict_lag. The smaller of the two counts. Messages are copied out then, as with LW_SUB_LOSSY */
+                         evict_lag. The smaller of the two counts. Publishers look when they need room: 1/64 of the ring
+                         later at most, in the topic's first lap a ring. Messages are copied out, as with LW_SUB_LOSSY */
 };
 #define LW_SUB_OPTIONS_INIT                                                                                            \
     { sizeof(struct lw_sub_options), 0, NULL, LW_FROM_NOW, 0, LW_SHAPE_INIT, 0 }

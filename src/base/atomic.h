@@ -32,6 +32,20 @@ static inline void lw__relax(void) {
 #endif
 }
 
+/* For functions that load what others may be overwriting with plain stores, and whose callers make sure afterwards that
+ * nobody did, before they believe it. ThreadSanitizer can't know that, so it does not watch them. (Not inlined: else they
+ * would be watched as a part of another. no_sanitize alone leaves clang watching atomic loads.) */
+#if defined __has_feature
+#if __has_feature(thread_sanitizer)
+#define LW__RACY __attribute__((noinline, disable_sanitizer_instrumentation))
+#endif
+#elif defined __SANITIZE_THREAD__
+#define LW__RACY __attribute__((noinline, no_sanitize_thread))
+#endif
+#ifndef LW__RACY
+#define LW__RACY
+#endif
+
 #define lw__add(p, n) __atomic_fetch_add((p), (n), __ATOMIC_SEQ_CST)
 
 /* Replaces exactly `want` by `fresh`. Full order when it worked. */

@@ -17,9 +17,17 @@ bool lw__cursor_load(const struct lw__cursor *cursor, struct lw__place *place) {
     return false;
 }
 
-int lw__record_at(const struct lw__lane *lane, uint64_t pos, uint64_t *header, uint64_t *size) {
-    const uint64_t *word = (const uint64_t *)(const void *)(lane->data + (pos & lane->mask));
-    uint64_t h = lw__load_acquire(word); /* pairs with the commit in lw__tx_publish */
+/* ---- records ----------------------------------------------------------------------------------------------------- */
+
+static const uint64_t *header_at(const struct lw__lane *lane, uint64_t pos) {
+    return (const uint64_t *)(const void *)(lane->data + (pos & lane->mask));
+}
+
+LW__RACY static uint64_t load_racy(const uint64_t *word) {
+    return lw__load_acquire(word);
+}
+
+static int check_header(const struct lw__lane *lane, uint64_t h, uint64_t *header, uint64_t *size) {
     *header = h;
     if (!h) return 0;
     uint64_t flags = h >> 48, len = (uint32_t)h;
@@ -28,11 +36,21 @@ int lw__record_at(const struct lw__lane *lane, uint64_t pos, uint64_t *header, u
 #else
     if (!(flags & LW__COMMITTED) || flags & ~LW__FLAGS || len > lane->record_max) return LW_ECORRUPT;
 #endif
-#ifdef LW_PLANT_LENGTH_READ_AGAIN
-    *header = lw__load(word), len = (uint32_t)*header;
-#endif
     *size = lw__record_size(len);
     return 1;
+}
+
+int lw__record_at(const struct lw__lane *lane, uint64_t pos, uint64_t *header, uint64_t *size) {
+    const uint64_t *word = header_at(lane, pos);
+    int rc = check_header(lane, lw__load_acquire(word), header, size); /* pairs with the commit in lw__tx_publish */
+#ifdef LW_PLANT_LENGTH_READ_AGAIN
+    *header = lw__load(word), *size = lw__record_size((uint32_t)*header);
+#endif
+    return rc;
+}
+
+int lw__record_racy(const struct lw__lane *lane, uint64_t pos, uint64_t *header, uint64_t *size) {
+    return check_header(lane, load_racy(header_at(lane, pos)), header, size);
 }
 
 /* What was read at `pos` may be bytes of a later lap if horizon has passed it: horizon moves before they are written
@@ -54,7 +72,7 @@ static int walk_to_end(const struct lw__lane *lane, struct lw__place *place, boo
     *again = false;
     while (at.pos - first <= lane->ring / 2) {
         bool inside = header >> 48 & LW__MORE;
-        int rc = lw__record_at(lane, at.pos, &header, &size);
+        int rc = lw__record_racy(lane, at.pos, &header, &size);
         if ((*again = overtaken(lane, at.pos))) return LW_ECORRUPT;
         if (!inside || rc < 0) *place = at;
         if (rc <= 0) return inside ? LW_ECORRUPT : rc; /* a batch is there whole or not at all */

@@ -100,7 +100,9 @@ static int next_place(struct lw__reader *r, struct lw__place *place) {
     uint64_t horizon = lw__load_acquire(&r->lane->ctl->horizon);
     if (!lw__cursor_load(&r->slot->cursor, place)) return LW_ECORRUPT;
     if (horizon <= place->pos) return 0;
+#ifndef LW_PLANT_MISSED_NOT_NOTED
     note_missed(r->slot, place);
+#endif
     if (horizon > r->rx.pos) return lw__lane_mark_from(r->lane, with_room(r->lane, r->slot, r->owner), place);
     *place = (struct lw__place){.pos = r->rx.pos, .number = r->rx.number};
     return 0;

@@ -62,7 +62,7 @@ static bool marks_fit(const struct walk *w, uint64_t size) {
 
 static int one_record(struct walk *w) {
     uint64_t header = 0, size = 0;
-    int rc = lw__record_at(w->lane, w->at.pos, &header, &size);
+    int rc = lw__record_racy(w->lane, w->at.pos, &header, &size);
     bool marked = rc <= 0 || marks_fit(w, size);
     if (passed(w->lane, w->at.pos)) return jump(w);
     if (rc < 0) return bad(w->check, w->at.pos, "impossible record header");
@@ -126,7 +126,7 @@ static bool leads_to(const struct lw__lane *lane, const struct lw__place *place)
     if (!lw__lane_mark_before(lane, place->pos, &at)) return true;
     uint64_t first = at.pos;
     if (place->pos - first > lane->ring) return passed(lane, first);
-    while (at.pos < place->pos && lw__record_at(lane, at.pos, &header, &size) == 1) {
+    while (at.pos < place->pos && lw__record_racy(lane, at.pos, &header, &size) == 1) {
         at.pos += size;
         at.number++;
     }

@@ -21,7 +21,7 @@ static bool is_lossy(const struct lw__reader *r) {
  * says that the place was good a moment ago.) */
 static bool hold(struct lw__reader *r, const struct lw__place *place) {
 #ifdef LW_PLANT_COUNT_BEFORE_PLACE
-    lw__add(&r->lane->ctl->joins, 1);
+    if (!is_lossy(r)) lw__add(&r->lane->ctl->joins, 1);
 #endif
     lw__cursor_store(r->rx.cursor, place->pos, place->number);
 #ifndef LW_PLANT_COUNT_BEFORE_PLACE
@@ -71,11 +71,14 @@ static int walk(const struct lw__lane *lane, struct lw__place *place, uint64_t p
     return place->pos == position ? 0 : LW_EPOSITION;
 }
 
-/* Who may be overrun walks by receiving: what it reads is proved to have been there. */
+/* Who may be overrun walks by receiving: what it reads is proved to have been there. A position that is more than a ring
+ * ahead was not there when it began; with damaged headers, which may have no end, that is what ends the walk. */
 static int read_up_to(struct lw__reader *r, struct lw__place *place, uint64_t position) {
     struct lw_msg msg;
+    uint64_t first = place->pos;
     begin_at(r, place);
     while (r->rx.pos < position) {
+        if (r->rx.pos - first > r->lane->ring) return LW_EPOSITION;
         int rc = lw__reader_next(r, &msg);
         if (rc != 1) return rc == LW_ECORRUPT || rc == -ENOMEM ? rc : LW_EPOSITION;
     }

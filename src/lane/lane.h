@@ -87,6 +87,9 @@ bool lw__lane_mark_before(const struct lw__lane *lane, uint64_t pos, struct lw__
  * (acquire). */
 int lw__record_at(const struct lw__lane *lane, uint64_t pos, uint64_t *header, uint64_t *size);
 
+/* The same where it may be overwritten meanwhile: to be believed when horizon is not beyond `pos` afterwards. */
+int lw__record_racy(const struct lw__lane *lane, uint64_t pos, uint64_t *header, uint64_t *size);
+
 /* The oldest mark at `from` or beyond that is not before horizon; if there is none, the tail. 0 or LW_ECORRUPT. Good at
  * the moment of the look only: whoever wants to stay there takes the place and looks at horizon again. */
 int lw__lane_mark_from(const struct lw__lane *lane, uint64_t from, struct lw__place *place);

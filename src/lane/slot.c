@@ -171,6 +171,9 @@ int lw__slot_inherit(struct lw__reader *r, struct lw__lane *lane, struct lw__slo
         break;
 #else
         uint64_t evicted = lw__slot_settled(seen) == seen ? 0 : LW__SLOT_EVICTED;
+#ifdef LW_PLANT_INHERIT_RETURNING_AS_HELD
+        evicted = seen & LW__SLOT_EVICTED;
+#endif
         if (lw__cas(&slot->owner, seen, owner | evicted)) break;
 #endif
     }
