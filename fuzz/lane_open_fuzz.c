@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * lane_open_fuzz - any bytes as a lane file: map it, look, take the writer's place, publish, join, read, verify.
+ * lane_open_fuzz - any bytes as a lane file: map it, look, take the writer's place or a shared one, publish, join, read
+ * in place and by copy, be evicted and come back, verify.
  *
  * Nothing may crash, hang or reach outside the mapping. Every refusal has a name. What this process publishes itself
  * must reach a reader that stood at the end before, whatever else is wrong in the file.
@@ -18,6 +19,7 @@
 
 #include "base/bytes.h"
 #include "base/err.h"
+#include "base/membarrier.h"
 #include "lane/lane.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
@@ -39,7 +41,7 @@ static void wrong(const char *what, int line) {
 }
 
 static bool gone(void *context, uint64_t owner) {
-    return !*(bool *)context && owner != me && (owner & ~UINT64_C(15)) != me;
+    return !*(bool *)context && lw__slot_process(owner) != me;
 }
 
 /* ---- the file ----------------------------------------------------------------------------------------------------- */
@@ -58,73 +60,137 @@ static int file_of(const uint8_t *bytes, size_t size) {
 
 /* ---- reading ------------------------------------------------------------------------------------------------------ */
 
-static void touch(const struct lw__lane *lane, const struct lw_msg *msg) {
+static bool lies_in(const char *data, uint64_t len, const char *room, uint64_t size) {
+    return room && data >= room && len <= size && (uint64_t)(data - room) <= size - len;
+}
+
+static void touch(const struct lw__reader *r, const struct lw_msg *msg) {
     const char *data = msg->data;
     volatile char sum = 0;
-    MUST(data >= lane->data && data + msg->len <= lane->data + 2 * lane->ring && msg->len <= lane->record_max);
+    MUST(msg->len <= r->lane->record_max);
+    MUST(r->by_copy != lies_in(data, msg->len, r->lane->data, 2 * r->lane->ring));
     for (size_t i = 0; i < msg->len; i += 64) sum = (char)(sum ^ data[i]);
     if (msg->len) sum = (char)(sum ^ data[msg->len - 1]);
+}
+
+/* What ends a reader's turn, and not its life. */
+static bool overrun(const struct lw__reader *r, int rc) {
+    if (!r->by_copy) return false;
+    return rc == (lw__slot_kind(r->owner) == LW__SLOT_LOSSY ? LW_EGAP : LW_EEVICTED);
 }
 
 /* A ring of nothing but committed headers has no end for a reader, so a limit. */
 static void read_all(struct lw__reader *r) {
     struct lw_msg msg;
     int rc = 1;
-    for (int i = 0; i < 700 && (rc = lw__reader_next(r, &msg)) == 1; i++) {
-        touch(r->lane, &msg);
+    for (int i = 0; i < 700 && (rc == 1 || overrun(r, rc)); i++) {
+        if ((rc = lw__reader_next(r, &msg)) != 1) continue;
+        touch(r, &msg);
         if (i % 3 == 0) lw_sub_release((struct lw_sub *)(void *)r, &msg);
     }
-    MUST(rc == 1 || rc == LW_EEMPTY || rc == LW_ECORRUPT);
+    MUST(rc == 1 || rc == LW_EEMPTY || rc == LW_ECORRUPT || overrun(r, rc));
 }
 
-static bool join(struct lw__reader *r, struct lw__lane *lane, enum lw_from from, uint64_t position,
+static void leave(struct lw__reader *r) {
+    lw__reader_leave(r);
+    lw__reader_free_copies(r);
+}
+
+static bool join(struct lw__reader *r, struct lw__lane *lane, uint64_t policy, enum lw_from from, uint64_t position,
                  const struct lw__owners *owners) {
-    int rc = lw__reader_take(r, lane, me | LW__SLOT_RELIABLE, owners);
+    *r = (struct lw__reader){.lane = NULL};
+    MUST(lw__reader_make_copies(r) == 0);
+    int rc = lw__reader_take(r, lane, me | policy, owners);
     MUST(rc == 0 || rc == LW_ENOSLOT);
-    if (rc) return false;
+    if (rc) return lw__reader_free_copies(r), false;
+    lw__store(&r->slot->cap, lane->ring / 4);
     rc = lw__reader_join(r, from, position);
     MUST(rc == 0 || rc == LW_EPOSITION || rc == LW_ECORRUPT);
-    if (rc) lw__reader_leave(r);
+    if (rc) leave(r);
     return rc == 0;
 }
 
-static void join_and_read(struct lw__lane *lane, enum lw_from from, uint64_t position,
+static void seek(struct lw__reader *r, enum lw_from from, uint64_t position, const struct lw__owners *owners) {
+    int rc = lw__reader_seek(r, from, position, owners);
+    MUST(rc == 0 || rc == LW_ENOSLOT || rc == LW_ECORRUPT || (rc == LW_EPOSITION && from == LW_FROM_POSITION));
+}
+
+/* As a writer does to one that is in the way. In place nobody is evicted while it lives. */
+static void evict(struct lw__reader *r) {
+    if (!(r->owner & LW__SLOT_LAG)) return;
+    MUST(lw__slot_evict(r->slot, lw__load(&r->slot->owner)));
+    read_all(r);
+}
+
+static void join_and_read(struct lw__lane *lane, uint64_t policy, enum lw_from from, uint64_t position,
                           const struct lw__owners *owners) {
     struct lw__reader r;
-    if (!join(&r, lane, from, position, owners)) return;
+    if (!join(&r, lane, policy, from, position, owners)) return;
     read_all(&r);
-    int rc = lw__reader_seek(&r, LW_FROM_OLDEST, 0, owners);
-    MUST(rc == 0 || rc == LW_ENOSLOT || rc == LW_ECORRUPT);
-    rc = lw__reader_seek(&r, LW_FROM_POSITION, r.rx.pos + 64, owners);
-    MUST(rc == 0 || rc == LW_ENOSLOT || rc == LW_EPOSITION || rc == LW_ECORRUPT);
+    evict(&r);
+    seek(&r, LW_FROM_OLDEST, 0, owners);
+    seek(&r, LW_FROM_POSITION, r.rx.pos + 64, owners);
     read_all(&r);
-    lw__reader_leave(&r);
+    evict(&r);
+    leave(&r);
+}
+
+static void join_all_ways(struct lw__lane *lane, uint64_t policy, const struct lw__owners *owners) {
+    static const uint64_t positions[] = {0, 8, 64, 4096, 1 << 20, UINT64_C(1) << 62, UINT64_MAX - 7};
+    join_and_read(lane, policy, LW_FROM_OLDEST, 0, owners);
+    join_and_read(lane, policy, LW_FROM_NOW, 0, owners);
+    for (size_t i = 0; i < sizeof positions / sizeof *positions; i++)
+        join_and_read(lane, policy, LW_FROM_POSITION, positions[i], owners);
+    join_and_read(lane, policy, LW_FROM_POSITION, lane->ctl->marks[1].pos + 64, owners);
+}
+
+/* In place or by copy, as the file says. */
+static void resume(struct lw__lane *lane, struct lw__slot *slot, const struct lw__owners *owners) {
+    struct lw__reader r = {.lane = NULL};
+    uint64_t holder, word = me | LW__SLOT_DURABLE | (lw__load(&slot->owner) & LW__SLOT_LAG);
+    MUST(lw__reader_make_copies(&r) == 0);
+    int rc = lw__slot_inherit(&r, lane, slot, word, owners, &holder);
+    MUST(rc == 0 || rc == LW_EHELD);
+    if (rc) return lw__reader_free_copies(&r);
+    rc = lw__reader_resume(&r);
+    MUST(rc == 0 || rc == LW_ECORRUPT);
+    lw__slot_missed(slot);
+    if (rc == 0) read_all(&r);
+    if (rc == 0) evict(&r);
+    lw__slot_cut_missed(slot, r.rx.number);
+    leave(&r);
 }
 
 static void resume_durable(struct lw__lane *lane, const struct lw__owners *owners) {
     for (uint32_t i = 0; i < lane->slots_max; i++) {
-        struct lw__reader r;
-        uint64_t holder;
         char name[64];
         if (lw__slot_kind(lane->slots[i].owner) != LW__SLOT_DURABLE) continue;
         snprintf(name, sizeof name, "%.63s", lane->slots[i].name);
         struct lw__slot *slot = lw__slot_find(lane, name);
         if (!slot) continue; /* a name without an end */
-        int rc = lw__slot_inherit(&r, lane, slot, me | LW__SLOT_DURABLE, owners, &holder);
-        MUST(rc == 0 || rc == LW_EHELD);
-        if (rc) continue;
-        rc = lw__reader_resume(&r);
-        MUST(rc == 0 || rc == LW_ECORRUPT);
-        if (rc == 0) read_all(&r);
-        lw__reader_leave(&r);
-        if (i % 2) MUST(lw__slot_free(slot, LW__SLOT_DURABLE, me));
+        resume(lane, slot, owners);
+        uint64_t seen = lw__load(&slot->owner);
+        if (i % 2 && gone(owners->context, seen)) MUST(lw__slot_free(slot, seen, me));
+    }
+}
+
+/* Evicts whoever may be, and says since when the dead are away. */
+static void evict_others(struct lw__lane *lane) {
+    for (uint32_t i = 0; i < lane->slots_max; i++) {
+        struct lw__slot *slot = &lane->slots[i];
+        uint64_t seen = lw__load(&slot->owner);
+        lw__slot_subscribes(slot);
+        lw__slot_missed(slot);
+        if (seen & LW__SLOT_LAG && i % 2) MUST(lw__slot_evict(slot, seen) == !(seen & LW__SLOT_EVICTED));
+        lw__slot_evict_old(lane, slot, lw__load(&slot->owner));
     }
 }
 
 /* ---- writing ------------------------------------------------------------------------------------------------------ */
 
-static bool refused(int64_t rc) {
-    MUST(rc >= 0 || rc == LW_EFULL || rc == LW_ETOOBIG);
+/* A shared writer finds out about the lock and the end of the log each time. */
+static bool refused(const struct lw__writer *w, int64_t rc) {
+    MUST(rc >= 0 || rc == LW_EFULL || rc == LW_ETOOBIG || (w->slot && (rc == LW_EWRITER || rc == LW_ECORRUPT)));
     return rc < 0;
 }
 
@@ -133,13 +199,11 @@ static void send_and_get(struct lw__writer *w, struct lw__reader *r, size_t len)
     char payload[300];
     struct lw_msg msg;
     memset(payload, (int)(len & 0x7f) + 1, sizeof payload);
-    uint64_t pos = w->tx.pos;
     int64_t rc = lw__writer_send(w, (uint16_t)len, payload, len);
-    if (refused(rc)) return;
-    MUST((uint64_t)rc == pos);
-    if (!r) return;
+    if (refused(w, rc) || !r) return;
+    MUST((uint64_t)rc == r->rx.pos);
     MUST(lw__reader_next(r, &msg) == 1);
-    MUST(msg.position == pos && msg.len == len && msg.type == (uint16_t)len && !(msg.flags & LW_MSG_MORE));
+    MUST(msg.position == (uint64_t)rc && msg.len == len && msg.type == (uint16_t)len && !(msg.flags & LW_MSG_MORE));
     MUST(len == 0 || memcmp(msg.data, payload, len) == 0);
     MUST(lw_sub_release((struct lw_sub *)(void *)r, &msg) == 0);
 }
@@ -147,7 +211,7 @@ static void send_and_get(struct lw__writer *w, struct lw__reader *r, size_t len)
 static void send_batch(struct lw__writer *w, struct lw__reader *r) {
     const struct lw_item items[] = {{"one", 3, 1}, {"", 0, 2}, {"three", 5, 3}};
     struct lw_msg msg;
-    if (refused(lw__writer_send_batch(w, items, 3)) || !r) return;
+    if (refused(w, lw__writer_send_batch(w, items, 3)) || !r) return;
     for (int i = 0; i < 3; i++) {
         MUST(lw__reader_next(r, &msg) == 1);
         MUST(msg.len == items[i].len && msg.type == items[i].type && !(msg.flags & LW_MSG_MORE) == (i == 2));
@@ -157,26 +221,39 @@ static void send_batch(struct lw__writer *w, struct lw__reader *r) {
     MUST(lw__reader_next(r, &msg) == LW_EEMPTY);
 }
 
-static void publish(struct lw__lane *lane, const struct lw__owners *owners) {
+static void reserve(struct lw__writer *w) {
+    void *place;
+    if (!lw__writer_reserve(w, &place, 100)) {
+        memset(place, 0x55, 100);
+        lw__writer_abort(w);
+    }
+    MUST(lw__writer_reserve(w, &place, w->lane->record_max + 1) == LW_ETOOBIG);
+}
+
+/* As if it had been alone for long: from the next message on the word is biased towards it. */
+static void be_alone(struct lw__writer *w) {
+    w->lane->ctl->last = w->word;
+    w->lane->ctl->run = 1 << 20;
+}
+
+static void publish(struct lw__lane *lane, bool shared, uint64_t policy, const struct lw__owners *owners) {
     struct lw__writer w;
     struct lw__reader at_end, *r = NULL;
-    void *place;
-    int rc = lw__writer_take(&w, lane, me, owners);
-    MUST(rc == 0 || rc == LW_ECORRUPT || (rc == LW_EWRITER && w.holder));
+    int rc = shared ? lw__writer_join(&w, lane, me, owners) : lw__writer_take(&w, lane, me, owners);
+    MUST(rc == 0 || rc == LW_ECORRUPT || (rc == LW_EWRITER && w.holder) || (rc == LW_ENOSLOT && shared));
     if (rc) return;
-    if (join(&at_end, lane, LW_FROM_NOW, 0, owners)) {
+    if (join(&at_end, lane, policy, LW_FROM_NOW, 0, owners)) {
         r = &at_end;
         MUST(r->rx.pos == w.tx.pos && r->rx.number == w.tx.number);
     }
-    for (size_t i = 0; i < 24; i++) send_and_get(&w, r, i * 11);
-    send_batch(&w, r);
-    if (!lw__writer_reserve(&w, &place, 100)) {
-        memset(place, 0x55, 100);
-        lw__writer_abort(&w);
+    for (size_t i = 0; i < 24; i++) {
+        if (shared && i == 8) be_alone(&w);
+        send_and_get(&w, r, i * 11);
     }
+    send_batch(&w, r);
+    if (!shared) reserve(&w);
     send_and_get(&w, r, 8);
-    MUST(lw__writer_reserve(&w, &place, lane->record_max + 1) == LW_ETOOBIG);
-    if (r) lw__reader_leave(r);
+    if (r) leave(r);
     lw__writer_leave(&w);
 }
 
@@ -190,24 +267,27 @@ static void verify(const struct lw__lane *lane) {
 }
 
 static void use(struct lw__lane *lane, const struct lw__owners *owners) {
-    static const uint64_t positions[] = {0, 8, 64, 4096, 1 << 20, UINT64_C(1) << 62, UINT64_MAX - 7};
     verify(lane);
-    join_and_read(lane, LW_FROM_OLDEST, 0, owners);
-    join_and_read(lane, LW_FROM_NOW, 0, owners);
-    for (size_t i = 0; i < sizeof positions / sizeof *positions; i++)
-        join_and_read(lane, LW_FROM_POSITION, positions[i], owners);
-    join_and_read(lane, LW_FROM_POSITION, lane->ctl->marks[1].pos + 64, owners);
-    publish(lane, owners);
+    join_all_ways(lane, LW__SLOT_RELIABLE, owners);
+    publish(lane, false, LW__SLOT_RELIABLE, owners);
+    join_all_ways(lane, LW__SLOT_LOSSY, owners);
+    join_all_ways(lane, LW__SLOT_RELIABLE | LW__SLOT_LAG, owners);
+    publish(lane, true, LW__SLOT_LOSSY, owners);
+    evict_others(lane);
     resume_durable(lane, owners);
     lw__lane_sweep(lane, me, owners);
-    publish(lane, owners);
-    join_and_read(lane, LW_FROM_OLDEST, 0, owners);
+    publish(lane, true, LW__SLOT_RELIABLE | LW__SLOT_LAG, owners);
+    publish(lane, false, LW__SLOT_RELIABLE, owners);
+    join_and_read(lane, LW__SLOT_RELIABLE, LW_FROM_OLDEST, 0, owners);
     verify(lane);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
     if (size > FILE_MAX) return -1;
     struct lw__lane lane;
+    static bool registered;
+    if (!registered) MUST(lw__membarrier_register() == 0);
+    registered = true;
     bool all_alive = size > ALIVE_AT && bytes[ALIVE_AT] & 1;
     const struct lw__owners owners = {.closed = gone, .gone = gone, .context = &all_alive};
     int rc = lw__lane_map(&lane, file_of(bytes, size), LW__LOOK, "input");
@@ -232,6 +312,15 @@ static uint64_t draw(uint64_t below) {
     return (z ^ z >> 31) % below;
 }
 
+/* A word of a slot that somebody reads. */
+static size_t pick_in_slot(void) {
+    static const uint8_t words[] = {
+        offsetof(struct lw__slot, owner),      offsetof(struct lw__slot, missed), offsetof(struct lw__slot, missed_to),
+        offsetof(struct lw__slot, section),    offsetof(struct lw__slot, seen),   offsetof(struct lw__slot, cursor),
+        offsetof(struct lw__slot, cursor) + 8, offsetof(struct lw__slot, cap),    offsetof(struct lw__slot, name)};
+    return LW__SLOTS_AT + draw(8) * LW__SLOT_SIZE + words[draw(3) ? draw(sizeof words) : 0];
+}
+
 static size_t pick_word(size_t size) {
     size_t at;
     switch (draw(8)) {
@@ -245,22 +334,26 @@ static size_t pick_word(size_t size) {
         at = LW__PAGE + draw(8) * 8; /* writer line */
         break;
     case 3:
-        at = LW__PAGE + (draw(2) ? 128 : 512); /* horizon, slots used */
+        at = LW__PAGE + (draw(2) ? 128 : 512 + draw(2) * 8); /* horizon, slots used, joins */
         break;
     case 4:
         at = 5120 + draw(2 * LW__MARKS) * 8;
         break;
     case 5:
-        at = LW__SLOTS_AT + draw(8) * LW__SLOT_SIZE + (draw(2) ? draw(3) * 8 : 128 + draw(3) * 8);
-        break;
     case 6:
-        at = LW__SLOTS_AT + draw(8) * LW__SLOT_SIZE + 192;
+        at = pick_in_slot();
         break;
     default:
         at = 8192 + draw(512) * 8;
         break;
     }
     return at + 8 <= size ? at : draw(size / 8) * 8;
+}
+
+/* Of a slot, or of the lock: some processes, this one too, all kinds and bits. */
+static uint64_t pick_owner(void) {
+    uint64_t process = draw(4) ? (uint64_t)draw(8) << 32 | draw(8) << 16 : me;
+    return process | (draw(2) ? draw(6) | (draw(2) ? draw(8) << 4 : 0) : draw(10) << 1 | draw(2));
 }
 
 static uint64_t pick_value(uint64_t old) {
@@ -282,7 +375,7 @@ static uint64_t pick_value(uint64_t old) {
     case 7:
         return draw(2048) * 8;
     case 8:
-        return (uint64_t)draw(8) << 32 | draw(8) << 16 | draw(4);
+        return pick_owner();
     default:
         return old + 4096 * draw(64) * (draw(2) ? 1 : (uint64_t)-1);
     }

@@ -188,8 +188,8 @@ static int seek_lossy(struct lw__reader *r, enum lw_from from, uint64_t position
 int lw__reader_seek(struct lw__reader *r, enum lw_from from, uint64_t position, const struct lw__owners *owners) {
     struct lw__reader scout;
     struct lw__place own;
+    lw__reader_undivert(r); /* first: what was copied is of another place */
     if (is_lossy(r)) return seek_lossy(r, from, position);
-    lw__reader_undivert(r);
     if (!lw__cursor_load(&r->slot->cursor, &own)) return LW_ECORRUPT;
     if (from == LW_FROM_NOW || (from == LW_FROM_POSITION && position >= own.pos))
         return seek_ahead(r, &own, from, position);
