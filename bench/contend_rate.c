@@ -20,16 +20,23 @@
 #include "lane.h"
 #include "payload.h"
 
-enum { SECONDS = 4, TRIPS = 10000, LOOK_AT_CLOCK = 64 };
+enum { SECONDS = 4, TRIPS = 10000, LOOK_AT_CLOCK = 64, BACK_OFF = 64, PATIENT = 1000 };
 
 static const int64_t patience = LW_SEC(20), tick = LW_MS(1);
 
 /* Shared by the three. */
 struct contest {
     DUO_LINE uint64_t spread; /* 1: the reader may run on both cores */
+    uint64_t ready;           /* 1: it subscribes */
     uint64_t end;
     DUO_LINE uint64_t read; /* messages */
     DUO_LINE uint64_t sent[2 * 16];
+};
+
+struct reader {
+    struct lw_sub *sub;
+    uint64_t next[2]; /* of each publisher */
+    uint64_t count;
 };
 
 struct writer {
@@ -38,6 +45,7 @@ struct writer {
     struct lw_item items[BENCH_BATCH_MOST];
     char *buffer;
     uint64_t seq;
+    pid_t reader; /* of side 0 */
     double best_alone, best_both, least_share;
 };
 
@@ -51,35 +59,58 @@ static void may_run_on(bool both) {
     sched_setaffinity(0, sizeof set, &set); /* other numbers on this machine: then it stays where it is */
 }
 
-static void take(struct duo *duo, const struct lw_msg *msg, uint64_t next[2]) {
-    unsigned who = msg->type & 1;
-    if (msg->len != duo->options->size || payload_differs(msg->data, msg->len, next[who] * 2 + who))
-        duo_fail(duo, "message %llu of publisher %u came wrong", (unsigned long long)next[who], who);
-    next[who]++;
+/* Up to 16 messages, released together. Returns what came after them: 1, LW_EEMPTY, an error. */
+static inline __attribute__((always_inline)) int take_some(struct duo *duo, struct reader *r, struct lw_msg *msg,
+                                                           size_t size) {
+    int rc = 1;
+    for (int i = 0; rc == 1 && i < 16; i++) {
+        unsigned who = msg->type & 1;
+        if (msg->len != size || payload_differs(msg->data, size, r->next[who] * 2 + who))
+            duo_fail(duo, "message %llu of publisher %u came wrong", (unsigned long long)r->next[who], who);
+        r->next[who]++;
+        r->count++;
+        struct lw_msg more;
+        if (i < 15 && (rc = lw_sub_next(r->sub, &more, 0)) == 1) *msg = more;
+    }
+    lw_sub_release(r->sub, msg);
+    return rc;
+}
+
+static int take(struct duo *duo, struct reader *r, struct lw_msg *msg) {
+    switch (duo->options->size) {
+    case 8:
+        return take_some(duo, r, msg, 8);
+    case 64:
+        return take_some(duo, r, msg, 64);
+    default:
+        return take_some(duo, r, msg, duo->options->size);
+    }
+}
+
+/* With a core for itself it spins, and lets the publisher get ahead for a microsecond, as in lane-rate. */
+static int next_message(struct reader *r, struct lw_msg *msg, bool alone) {
+    int rc;
+    for (int looks = 0; (rc = lw_sub_next(r->sub, msg, 0)) == LW_EEMPTY && alone && looks < PATIENT; looks++)
+        for (int i = 0; i < BACK_OFF; i++) duo_relax();
+    return rc == LW_EEMPTY ? lw_sub_next(r->sub, msg, tick) : rc;
 }
 
 static void read_all(struct duo *duo, struct contest *contest) {
-    struct lw_sub *sub = duo_subscribe(duo, "contest", 0);
-    uint64_t next[2] = {0, 0}, spread = 2, count = 0;
+    struct reader r = {.sub = duo_subscribe(duo, "contest", 0)};
+    uint64_t spread = 2;
     struct lw_msg msg;
+    __atomic_store_n(&contest->ready, 1, __ATOMIC_RELEASE);
     for (;;) {
         uint64_t now = __atomic_load_n(&contest->spread, __ATOMIC_RELAXED);
         if (now != spread) may_run_on((spread = now));
-        int rc = lw_sub_next(sub, &msg, tick);
+        int rc = next_message(&r, &msg, !spread);
         if (rc == LW_EEMPTY && __atomic_load_n(&contest->end, __ATOMIC_ACQUIRE)) break;
         if (rc == LW_EEMPTY) continue;
-        for (int i = 1; rc == 1; i++) {
-            take(duo, &msg, next);
-            count++;
-            if (i == 16) break;
-            struct lw_msg more;
-            if ((rc = lw_sub_next(sub, &more, 0)) == 1) msg = more;
-        }
+        if (rc == 1) rc = take(duo, &r, &msg);
         if (rc != 1 && rc != LW_EEMPTY) duo_fail(duo, "next: %s", lw_strerror(rc));
-        lw_sub_release(sub, &msg);
-        __atomic_store_n(&contest->read, count, __ATOMIC_RELEASE);
+        __atomic_store_n(&contest->read, r.count, __ATOMIC_RELEASE);
     }
-    lw_sub_close(sub);
+    lw_sub_close(r.sub);
 }
 
 /* A process of side 0, on the same bus. Dies with it. */
@@ -88,6 +119,8 @@ static pid_t start_reader(struct duo *duo, struct contest *contest) {
     options.dir = lw_bus_dir(duo->bus);
     pid_t pid = fork();
     if (pid < 0) duo_fail(duo, "fork");
+    while (pid && !__atomic_load_n(&contest->ready, __ATOMIC_ACQUIRE))
+        if (waitpid(pid, NULL, WNOHANG)) _exit(EXIT_FAILED);
     if (pid) return pid;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (lw_bus_open(&duo->bus, &options)) duo_fail(duo, "%s", lw_errtext());
@@ -98,9 +131,7 @@ static pid_t start_reader(struct duo *duo, struct contest *contest) {
 
 /* ---- the publishers ----------------------------------------------------------------------- */
 
-static void put(struct duo *duo, struct writer *w) {
-    size_t size = duo->options->size;
-    uint64_t batch = duo->options->batch;
+static inline __attribute__((always_inline)) void put(struct duo *duo, struct writer *w, size_t size, uint64_t batch) {
     for (uint64_t i = 0; i < batch; i++)
         payload_fill(w->buffer + i * size, size, (w->seq + i) * 2 + (unsigned)duo->side);
     int64_t rc = batch == 1 ? lw_pub_send(w->pub, (uint16_t)duo->side, w->buffer, size, patience)
@@ -109,16 +140,30 @@ static void put(struct duo *duo, struct writer *w) {
     w->seq += batch;
 }
 
+static void put_many(struct duo *duo, struct writer *w) {
+    size_t size = duo->options->size;
+    uint64_t batch = duo->options->batch;
+    if (batch == 1 && size == 8)
+        for (int i = 0; i < LOOK_AT_CLOCK; i++) put(duo, w, 8, 1);
+    else if (batch == 1 && size == 64)
+        for (int i = 0; i < LOOK_AT_CLOCK; i++) put(duo, w, 64, 1);
+    else
+        for (uint64_t i = 0; i < LOOK_AT_CLOCK; i += batch) put(duo, w, size, batch);
+}
+
 static void put_until(struct duo *duo, struct writer *w, int64_t end) {
     uint64_t first = w->seq;
-    do
-        for (int i = 0; i < LOOK_AT_CLOCK; i++) put(duo, w);
+    do put_many(duo, w);
     while (now_ns() < end);
     w->contest->sent[16 * duo->side] = w->seq - first;
 }
 
+/* What the reader says is in the page when it has failed. */
 static void wait_until_read(struct writer *w, uint64_t count) {
-    while (__atomic_load_n(&w->contest->read, __ATOMIC_ACQUIRE) < count) nanosleep(&(struct timespec){0, 100000}, NULL);
+    while (__atomic_load_n(&w->contest->read, __ATOMIC_ACQUIRE) < count) {
+        if (waitpid(w->reader, NULL, WNOHANG)) _exit(EXIT_FAILED);
+        nanosleep(&(struct timespec){0, 100000}, NULL);
+    }
 }
 
 /* Everybody sleeps in between: a side that spins would take a core from the others. */
@@ -167,7 +212,7 @@ static struct contest *shared; /* made before the sides are */
 
 static void contend_side(struct duo *duo) {
     struct writer w = {.contest = shared, .least_share = 1};
-    pid_t reader = duo->side == 0 ? start_reader(duo, shared) : 0;
+    pid_t reader = w.reader = duo->side == 0 ? start_reader(duo, shared) : 0;
     uint64_t total = 0;
     int status = 0;
     open_writer(duo, &w);

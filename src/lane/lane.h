@@ -108,19 +108,21 @@ struct lw__writer {
     enum lw__section section;
     bool biased;        /* the lock word was biased towards us when we left it */
     bool never_biased;  /* never keep it: the caller's choice */
+    bool long_alone;    /* one more time that it would have become so */
     bool slow_only;     /* every call takes the slow path: the caller wants to look each time */
     uint64_t limit;     /* records must end 8 bytes before here ... */
     uint64_t lag_limit; /* ... and begin at or before here */
     uint64_t reach;     /* the same, by the places of the readers alone, as they were when `joins` was loaded */
     uint64_t joins;
-    uint64_t marked;       /* segment whose mark is written */
-    uint32_t slowest;      /* slot that held back last */
-    uint64_t evicted;      /* readers that we evicted */
-    uint64_t held_at;      /* where the reservation lies */
-    uint64_t fill;         /* batch: where the next record goes */
-    uint64_t staged;       /* batch: records in it */
-    uint64_t first;        /* batch: header of its first record, stored last */
-    uint64_t last_at;      /* batch: where its last record lies */
+    uint64_t marked;  /* segment whose mark is written */
+    uint32_t slowest; /* slot that held back last */
+    uint64_t evicted; /* readers that we evicted */
+    uint64_t spare;   /* the next record needs so much more room than it takes: what others wait for is left to them */
+    uint64_t held_at; /* where the reservation lies */
+    uint64_t fill;    /* batch: where the next record goes */
+    uint64_t staged;  /* batch: records in it */
+    uint64_t first;   /* batch: header of its first record, stored last */
+    uint64_t last_at; /* batch: where its last record lies */
     struct lw__place from; /* shared: between here and tx.pos all is ours ... */
     struct lw__place done; /* ... and so much before: bytes, messages */
 };

@@ -53,6 +53,7 @@ enum {
     BIASED = 1,
     ALONE = 1024,    /* so often in a row a writer must have come before the word is biased towards it */
     SPINS = 512,     /* some 20 us: whoever runs comes out of its section within that */
+    GAP = 64,        /* some microseconds */
     LOOK_CLOSED = 64 /* while spinning, once in so many turns */
 };
 
@@ -129,6 +130,7 @@ static void decide_bias(struct lw__writer *w) {
     if (run == 1) lw__store(&ctl->last, w->word);
     lw__store(&ctl->run, run);
     w->biased = run >= ALONE && !w->never_biased;
+    w->long_alone = run % ALONE == 0;
 #ifdef LW_PLANT_BIAS_FOR_ALL
     w->biased = run >= ALONE;
 #endif
@@ -187,6 +189,12 @@ int lw__writer_enter(struct lw__writer *w) {
     return 0;
 }
 
+/* Who takes the word again at once, on a core that has its line already, can keep others out for long. A biased word they
+ * can take at any time; a free one only while it is free. */
+static void let_others(void) {
+    for (int i = 0; i < GAP; i++) lw__relax();
+}
+
 void lw__writer_exit(struct lw__writer *w) {
     if (!w->slot) return;
     struct lw__place done = lw__writer_done(w);
@@ -197,6 +205,7 @@ void lw__writer_exit(struct lw__writer *w) {
     if (w->section == LW__BY_LOCK) return;
 #endif
     if (w->section == LW__BY_LOCK) give_word(w, w->biased ? w->word | BIASED : 0);
+    if (w->section == LW__BY_LOCK && w->never_biased && w->long_alone) let_others();
     w->section = LW__OUTSIDE;
 }
 

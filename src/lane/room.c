@@ -164,6 +164,16 @@ static bool gain(struct lw__writer *w, uint64_t over) {
     return over <= w->limit && w->tx.pos <= w->lag_limit;
 }
 
+/* One of several writers that wait for room takes it only when there is more than it needs. Else the one that is always
+ * awake would take each bit as it comes, and another, that has a processor only while the reader has not, never sees any.
+ */
+static bool leaves_some(struct lw__writer *w, uint64_t over) {
+    if (!w->spare) return true;
+    struct sight sight = look(w, false);
+    w->slowest = sight.slowest;
+    return fits(&sight, w->tx.pos, over + w->spare);
+}
+
 int lw__writer_room(struct lw__writer *w, uint64_t end) {
     uint64_t over = end + 8;
 #ifdef LW_PLANT_LIMIT_WITHOUT_8
@@ -171,12 +181,16 @@ int lw__writer_room(struct lw__writer *w, uint64_t end) {
 #endif
     if (over <= w->limit && w->tx.pos <= w->lag_limit) return 0;
     if (!w->slot && lw__load(&w->lane->ctl->lock) != w->word)
-        return LW_ECLOSED;                    /* a node file removed by hand: an heir writes now */
+        return LW_ECLOSED; /* a node file removed by hand: an heir writes now */
+    if (!leaves_some(w, over)) return LW_EFULL;
     for (int tries = 0; tries < 3; tries++) { /* again when one that may be evicted has joined meanwhile */
 #ifndef LW_PLANT_HORIZON_BEFORE_LOOK
         if (!is_known(w, over) && !try_room(w, over)) return LW_EFULL;
 #endif
-        if (gain(w, over)) return 0;
+        if (gain(w, over)) {
+            w->spare = 0;
+            return 0;
+        }
     }
     return LW_EFULL;
 }

@@ -186,16 +186,23 @@ static uint64_t batch_size(const struct lw__writer *w, const struct lw_item *ite
     return size;
 }
 
-static int64_t send_batch_inside(struct lw__writer *w, const struct lw_item *items, size_t count, uint64_t size) {
-    int rc = lw__writer_room(w, w->tx.pos + size);
-    if (rc) return rc;
-    for (size_t i = 0;; i++) {
-        void *place;
-        lw__writer_reserve(w, &place, items[i].len); /* there is room: it can't fail */
-        if (items[i].len) memcpy(place, items[i].data, items[i].len);
-        if (i + 1 == count) return lw__writer_commit(w, items[i].type, items[i].len);
-        lw__writer_stage(w, items[i].type, items[i].len);
+/* Headers and payloads of all, but the first header: that is the commit. There is room for `size` bytes from the tail. */
+static int64_t publish_batch(struct lw__writer *w, const struct lw_item *items, size_t count, uint64_t size) {
+    uint64_t pos = w->tx.pos, at = pos, first = 0;
+    for (size_t i = 0; i < count; i++) {
+        uint64_t len = items[i].len, flags = LW__COMMITTED | (i + 1 < count ? LW__MORE : 0);
+        uint64_t *here = header_at(w, at), header = lw__header(len, items[i].type, flags);
+        if (len) memcpy(here + 1, items[i].data, len);
+        if (i)
+            lw__store(here, header);
+        else
+            first = header;
+        at += lw__record_size(len);
     }
+    w->tx.number += count - 1; /* publishing adds the one */
+    lw__tx_publish(&w->tx, header_at(w, pos), pos + size, first);
+    settle(w);
+    return (int64_t)pos;
 }
 
 int64_t lw__writer_send_batch(struct lw__writer *w, const struct lw_item *items, size_t count) {
@@ -204,7 +211,8 @@ int64_t lw__writer_send_batch(struct lw__writer *w, const struct lw_item *items,
     if (size > w->lane->ring / 2 - 8) return LW_ETOOBIG;
     int rc = lw__writer_enter(w);
     if (rc) return rc;
-    int64_t pos = send_batch_inside(w, items, count, size);
+    int64_t pos = lw__writer_room(w, w->tx.pos + size);
+    if (!pos) pos = publish_batch(w, items, count, size);
     lw__writer_exit(w);
     return pos;
 }

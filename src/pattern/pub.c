@@ -270,13 +270,26 @@ static int stop_waiting(struct lw_pub *pub, const struct lw__wait *wait, int cod
     return lw__fail(code, "topic %s: nobody subscribes; `laneway sub %s` does", pub->topic.name, pub->topic.name);
 }
 
+/* How much room to leave to others while we wait for it: some, if there are any, and not for long. */
+static uint64_t share(const struct lw_pub *pub) {
+    const struct lw__lane *lane = &pub->topic.lane;
+    unsigned writers = 0;
+    uint64_t used = lw__load(&lane->ctl->slots_used);
+    if (!pub->writer.slot) return 0;
+    for (uint32_t i = 0; i < used && i < lane->slots_max && writers < 2; i++)
+        writers += lw__slot_kind(lw__load(&lane->slots[i].owner)) == LW__SLOT_WRITER;
+    return writers > 1 ? lane->ring / 16 : 0;
+}
+
 /* After a refusal: 0 try again, or what to return. */
 static int wait_turn(struct lw_pub *pub, struct lw__wait *wait, int code) {
     if (wait->turns == 0 && wait->timeout != 0) pub->waits++;
     if (code == LW_EWRITER) lw__wait_spun(wait);
     if (lw__wait_slept(wait)) free_the_dead(pub, code);
     if (lw__wait_slept(wait)) lw__topic_napped(&pub->topic);
+    pub->writer.spare = code == LW_EFULL && !lw__wait_slept(wait) && wait->timeout ? share(pub) : 0;
     int rc = lw__wait_turn(wait);
+    if (rc) pub->writer.spare = 0;
     if (rc > 0) free_the_dead(pub, code); /* also for those who never wait long enough to sleep */
     return rc > 0 ? stop_waiting(pub, wait, code) : rc;
 }
