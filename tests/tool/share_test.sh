@@ -57,7 +57,8 @@ case_two_at_once_without_bias() {
 # One is killed in the middle: what it sent is there without a gap, and the other one goes on.
 case_one_of_two_is_killed() {
     local victim count
-    start sub t --as store --from oldest --ring 64K >got
+    lw create t --ring 64K
+    start sub t --as store --from oldest >got
     pub_stays steady --rate 20000
     seq -f "steady %.0f" 5000 >&5 5>&- &
     start pub t --node victim --size 8 < <(yes victim.)
