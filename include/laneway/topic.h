@@ -13,8 +13,10 @@
  *   - A subscriber: what it has not released is never overwritten. Publishers that run out of room wait, or are told
  *     LW_EFULL.
  *   - One with `max_lag`, or on a topic with `evict_lag`: the same until it is so many bytes behind. Then it is evicted,
- *     and told with LW_EEVICTED and a count at its next call; it goes on at what is still there.
+ *     and told with LW_EEVICTED and a count at its next call, if anything was lost.
  *   - One with LW_SUB_LOSSY: nobody. What it is too slow for it loses, and is told with LW_EGAP and a count.
+ *     Both then go on an eighth of the ring ahead of what is overwritten next, so that they have room; the count says
+ *     how many messages they passed.
  *
  * Caveats
  *   - A subscriber that stops reading stops the publishers once the ring is full. A crashed one without a name is swept

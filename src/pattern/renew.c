@@ -90,8 +90,8 @@ int lw__shape_fits(const struct lw__topic *t, const struct lw_shape *want) {
         (want->evict_age && whole_seconds(want->evict_age) != have->evict_age))
         return lw__fail(
             LW_ESHAPE,
-            "topic %s: evicts beyond a lag of %llu bytes, the dead after %llu s (0: never), you ask for %llu and "
-            "%llu; leave it unset to take what exists, or `laneway rm %s`",
+            "topic %s: has evict_lag %llu bytes and evict_age %llu s (0: never), you ask for %llu and %llu (0: as it is); "
+            "leave them unset, or give the topic up with its messages: `laneway rm %s`",
             t->name, (unsigned long long)have->evict_lag, (unsigned long long)have->evict_age,
             (unsigned long long)want->evict_lag, (unsigned long long)whole_seconds(want->evict_age), t->name);
     bool other_name = want->schema && strcmp(want->schema, have->schema) != 0;
