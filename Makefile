@@ -10,7 +10,7 @@ CLANG = clang libclang-rt-14-dev
 TESTS = $(BUILD) libcmocka-dev strace
 MODEL = spin gcc libc6-dev
 
-.PHONY: all help test quick chaos demo bench bench-check san fuzz planted model lint install clean
+.PHONY: all help test quick chaos peers demo bench bench-check san fuzz planted model lint install clean
 
 all: ## build the tool, build/laneway, and the libraries
 	@scripts/need $(BUILD)
@@ -33,6 +33,11 @@ chaos: ## many processes on one topic, killed at random for SECONDS=120; nothing
 	@scripts/need $(TESTS)
 	@scripts/build gcc
 	@scripts/chaos build/gcc --seconds $(SECONDS)
+
+peers: ## 10,000 peers and links: deaths seen, none reported falsely, what they cost; some minutes, 4 GiB in memory
+	@scripts/need $(TESTS)
+	@scripts/build gcc
+	@scripts/peers build/gcc
 
 demo: all ## 100 MB through a topic while everybody is killed; nothing lost, nothing twice
 	@build/demo/demo

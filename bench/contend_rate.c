@@ -6,7 +6,6 @@
  * them with the publishers as the kernel likes. In turn with that, side 0 publishes alone and the reader has the other
  * core. The reader compares every byte, and that each publisher's messages come in order.
  */
-#include <math.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -233,23 +232,18 @@ static void contend_side(struct duo *duo) {
 
 int bench_contend_rate(int argc, char **argv) {
     struct bench_options options = {.size = 8, .batch = 1};
-    const struct option_row rows[] = {
-        BENCH_SIZE(options), BENCH_RING(options), BENCH_BATCH(options), BENCH_NO_BIAS(options), OPTION_END,
-    };
-    const struct usage usage = {
-        .command = "bench contend-rate",
-        .arguments = "",
+    const struct bench_usage usage = {
+        .bench = "contend-rate",
         .about = "Measures messages a second of two publishers of a topic and its reader, three processes on two\n"
                  "cores, in periods of a second. The reference is a lone publisher of the same topic, in ns a\n"
                  "message; ratio is the rate of two against that of one. The best period of each counts;\n"
                  "least_share is what the slower publisher got in the worst second.\n"
                  "Runs on a bus of its own, unless --bus names one.",
-        .rows = rows,
+        .takes = BENCH_SIZE | BENCH_RING | BENCH_BATCH | BENCH_NO_BIAS,
     };
-    struct bench_result result = {
-        .bench = "contend-rate", .unit = "msg/s", .p50 = NAN, .p99 = NAN, .p999 = NAN, .samples = NAN};
+    struct bench_result result = bench_result_init("contend-rate", "msg/s");
     bench_options_read(&usage, &options, argc, argv);
-    bench_choose_ring(&usage, &options, 16 << 20);
+    bench_choose_ring(&options, 16 << 20);
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (shared == MAP_FAILED) return fail(LW_ESTATE, "no memory");
     int code = duo_run(contend_side, &options, &result);

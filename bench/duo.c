@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -33,13 +34,15 @@ struct guard {
     sigset_t watched, before;
 };
 
-/* The first two cores that this process may use. */
-static int choose_cores(int cores[2]) {
+/* The first two cores that this process may use; or the first one twice. */
+static int choose_cores(int cores[2], bool one) {
     cpu_set_t allowed;
     int found = 0;
     if (sched_getaffinity(0, sizeof allowed, &allowed)) return fail(-errno, "sched_getaffinity");
     for (int cpu = 0; cpu < CPU_SETSIZE && found < 2; cpu++)
         if (CPU_ISSET((size_t)cpu, &allowed)) cores[found++] = cpu;
+    if (one && found) cores[1] = cores[0];
+    if (one && found) return 0;
     if (found < 2) return fail(LW_ESTATE, "this benchmark needs two cores, and only one is there");
     return 0;
 }
@@ -141,7 +144,7 @@ static int run_sides(struct guard *guard, const int cores[2], void (*side)(struc
 
 int duo_run(void (*side)(struct duo *duo), const struct bench_options *options, struct bench_result *result) {
     struct guard guard = {.side = {0, 0}};
-    int cores[2], code = choose_cores(cores);
+    int cores[2], code = choose_cores(cores, options->one_core);
     if (code) return code;
     guard.page = mmap(NULL, sizeof *guard.page, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (guard.page == MAP_FAILED) return fail(-errno, "mmap");
@@ -170,7 +173,11 @@ void duo_fail(struct duo *duo, const char *format, ...) {
 void duo_meet(struct duo *duo) {
     uint64_t *met = duo->page->met;
     __atomic_store_n(&met[16 * duo->side], ++duo->meetings, __ATOMIC_RELEASE);
-    while (__atomic_load_n(&met[16 * !duo->side], __ATOMIC_ACQUIRE) < duo->meetings) duo_relax();
+    while (__atomic_load_n(&met[16 * !duo->side], __ATOMIC_ACQUIRE) < duo->meetings)
+        if (duo->options->one_core)
+            sched_yield();
+        else
+            duo_relax();
 }
 
 static void topic_name(const struct duo *duo, const char *topic, char name[96]) {
@@ -229,12 +236,20 @@ double duo_end(struct duo *duo) {
     return (double)(duo->page->end_ns - duo->page->begin_ns);
 }
 
-/* A virtual machine's cores are moved about: two lines then take 50 ns at one time and 500 at another. So a round counts
- * only if the reference was the same before and after its value, and about the same as in the fastest fifth. */
+/* A virtual machine's cores are moved about: two lines then take 50 ns at one time and 500 at another. So a round
+ * counts only if the reference was the same before and after its value, and about the same as in the fastest fifth; and
+ * only if neither side lost its core to somebody else meanwhile: on a machine that has other things to do, the
+ * references that agree would be those that were disturbed alike, and the best value one that was not. */
 struct round {
     double value, reference;
     bool counts;
 };
+
+/* How often somebody else got our core. */
+static uint64_t preemptions(void) {
+    struct rusage usage;
+    return getrusage(RUSAGE_SELF, &usage) ? 0 : (uint64_t)usage.ru_nivcsw;
+}
 
 static bool about(double a, double b) {
     return a < b * (1 + DRIFT) && b < a * (1 + DRIFT);
@@ -245,8 +260,9 @@ static int by_reference(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* Puts those that count in front, if they are enough. Returns how many rounds to look at. */
-static size_t choose_rounds(struct round *rounds, size_t count) {
+/* Puts those that count in front, if they are enough. Returns how many rounds to look at; `*steady_rounds` is the same,
+ * or 0 when that is all of them, for want of better ones. */
+static size_t choose_rounds(struct round *rounds, size_t count, double *steady_rounds) {
     size_t steady = 0, first = 0, end;
     for (size_t i = 0; i < count; i++) {
         struct round round = rounds[i];
@@ -254,17 +270,19 @@ static size_t choose_rounds(struct round *rounds, size_t count) {
         rounds[i] = rounds[steady];
         rounds[steady++] = round;
     }
+    *steady_rounds = 0;
     if (steady < ENOUGH) return count;
     qsort(rounds, steady, sizeof *rounds, by_reference);
     double usual = rounds[steady / 5].reference;
     while (!about(rounds[first].reference, usual)) first++;
     for (end = first; end < steady && about(rounds[end].reference, usual);) end++;
     memmove(rounds, rounds + first, (end - first) * sizeof *rounds);
+    *steady_rounds = (double)(end - first);
     return end - first;
 }
 
 static void take_best(struct bench_result *result, struct round *rounds, size_t count) {
-    size_t chosen = choose_rounds(rounds, count);
+    size_t chosen = choose_rounds(rounds, count, &result->steady);
     result->value = rounds[0].value;
     result->reference = rounds[0].reference;
     for (size_t i = 1; i < chosen; i++) {
@@ -273,11 +291,33 @@ static void take_best(struct bench_result *result, struct round *rounds, size_t 
     }
 }
 
+static int by_value(const void *a, const void *b) {
+    double x = ((const struct round *)a)->value, y = ((const struct round *)b)->value;
+    return (x > y) - (x < y);
+}
+
+static void take_median(struct bench_result *result, struct round *rounds, size_t count) {
+    qsort(rounds, count, sizeof *rounds, by_reference);
+    result->reference = rounds[count / 2].reference;
+    qsort(rounds, count, sizeof *rounds, by_value);
+    result->value = rounds[count / 2].value;
+}
+
 static bool another_round(struct duo *duo, size_t count, size_t steady, int64_t begin) {
     bool late = now_ns() - begin > LW_SEC(BUDGET_S) && count >= BENCH_ROUNDS_LEAST;
     if (duo->side == 0) duo->page->go_on = steady < duo->options->rounds && count < BENCH_ROUNDS_MOST && !late;
     duo_meet(duo);
     return duo->page->go_on;
+}
+
+static struct round one_round(struct duo *duo, const struct duo_steps *steps, void *user) {
+    uint64_t *lost = duo->page->lost, first = preemptions();
+    double before = steps->reference(duo, user);
+    double value = steps->value(duo, user);
+    double after = steps->reference(duo, user);
+    lost[duo->side] = preemptions() - first;
+    duo_meet(duo);
+    return (struct round){value, (before + after) / 2, about(before, after) && !lost[0] && !lost[1]};
 }
 
 /* The first round only warms up. */
@@ -288,14 +328,12 @@ void duo_alternate(struct duo *duo, const struct duo_steps *steps, void *user) {
     steps->reference(duo, user);
     steps->value(duo, user);
     while (another_round(duo, count, steady, begin)) {
-        double before = steps->reference(duo, user);
-        double value = steps->value(duo, user);
-        double after = steps->reference(duo, user);
-        rounds[count] = (struct round){value, (before + after) / 2, about(before, after)};
-        steady += rounds[count++].counts;
+        rounds[count] = one_round(duo, steps, user);
+        steady += steps->median || rounds[count].counts;
+        count++;
         if (steps->also) steps->also(duo, user);
     }
-    if (duo->side == 0) take_best(&duo->page->result, rounds, count);
+    if (duo->side == 0) (steps->median ? take_median : take_best)(&duo->page->result, rounds, count);
 }
 
 /* ---- time --------------------------------------------------------------------------------- */

@@ -14,6 +14,8 @@
 #include "laneway/laneway.h"
 #include "report.h"
 
+enum { DUO_LEFT = 16 };
+
 #define DUO_LINE _Alignas(128) /* two cache lines: the next one is fetched with it */
 
 struct duo_page {
@@ -22,8 +24,10 @@ struct duo_page {
     DUO_LINE uint64_t pong;
     DUO_LINE uint64_t begin_ns; /* of a round that ends on the other side */
     uint64_t end_ns;
-    uint64_t go_on; /* one more round? side 0 decides */
+    uint64_t go_on;   /* one more round? side 0 decides */
+    uint64_t lost[2]; /* so often each side lost its core in this round */
     struct bench_result result;
+    double left[2][DUO_LEFT]; /* figures that a side leaves for the other to read after the next meeting */
     char failure[512];
 };
 
@@ -60,9 +64,10 @@ struct duo_steps {
     double (*value)(struct duo *duo, void *user);
     double (*reference)(struct duo *duo, void *user);
     void (*also)(struct duo *duo, void *user);
+    bool median; /* of each, not the best: where the kernel has a part in it */
 };
 
-/* Alternates the steps and leaves the best of each in the page's result. */
+/* Alternates the steps and leaves the best (or median) of each in the page's result. */
 void duo_alternate(struct duo *duo, const struct duo_steps *steps, void *user);
 
 /* For a step that begins on side 0 and ends on side 1: the time in between, on both sides. */

@@ -11,7 +11,6 @@
  * Further subscribers are handles in the reading process. Reliable ones are all moved to the end of the log each 1/64 of
  * the ring, so that they are never the ones that hold the publisher back. Lossy ones read all of it at the same points.
  */
-#include <math.h>
 #include <stdlib.h>
 
 #include "duo.h"
@@ -170,10 +169,10 @@ static void close_stream(struct stream *stream) {
 }
 
 /* What was fastest. In place is for exclusive publishers. */
-static void choose(const struct usage *usage, struct bench_options *options, bool shared) {
+static void choose(struct bench_options *options, bool shared) {
     bool large = options->size >= PAYLOAD_LARGE;
     if (options->api == BENCH_BEST || shared) options->api = large && !shared ? BENCH_RESERVE : BENCH_SEND;
-    bench_choose_ring(usage, options, large ? 4 << 20 : 16 << 20);
+    bench_choose_ring(options, large ? 4 << 20 : 16 << 20);
     uint64_t most = options->ring / 4 / (options->size + 16);
     if (options->release > most) options->release = most ? most : 1; /* a publisher must not wait for what is held */
 }
@@ -193,7 +192,7 @@ static double rate_reference(struct duo *duo, void *user) {
 }
 
 static void rate_of(struct duo *duo, unsigned flags) {
-    const struct duo_steps steps = {rate_value, rate_reference, NULL};
+    const struct duo_steps steps = {rate_value, rate_reference, NULL, false};
     struct stream stream;
     open_stream(duo, &stream, "rate", flags, duo->options->readers, false);
     duo_alternate(duo, &steps, &stream);
@@ -219,62 +218,32 @@ static int report_rate(const struct bench_options *options, struct bench_result 
 
 int bench_lane_rate(int argc, char **argv) {
     struct bench_options options = {.size = 8, .rounds = 300, .release = 16};
-    const struct option_row rows[] = {
-        BENCH_SIZE(options), BENCH_RING(options),    BENCH_ROUND_COUNT(options),
-        BENCH_API(options),  BENCH_RELEASE(options), BENCH_READERS(options),
-        OPTION_END,
-    };
-    const struct usage usage = {
-        .command = "bench lane-rate",
-        .arguments = "",
+    const struct bench_usage usage = {
+        .bench = "lane-rate",
         .about = "Measures messages a second from one process to another on two cores.\n"
                  "The reference is a bare ping-pong of two cache lines; per_rtt is how many messages\n"
                  "move in the time of one. Both are measured in turn; the best round of each counts.\n"
                  "Runs on a bus of its own, unless --bus names one.",
-        .rows = rows,
+        .takes = BENCH_SIZE | BENCH_RING | BENCH_ROUNDS | BENCH_API | BENCH_RELEASE | BENCH_READERS,
     };
-    struct bench_result result = {.bench = "lane-rate",
-                                  .least_share = NAN,
-                                  .unit = "msg/s",
-                                  .ratio = NAN,
-                                  .p50 = NAN,
-                                  .p99 = NAN,
-                                  .p999 = NAN,
-                                  .samples = NAN};
+    struct bench_result result = bench_result_init("lane-rate", "msg/s");
     bench_options_read(&usage, &options, argc, argv);
-    choose(&usage, &options, false);
+    choose(&options, false);
     return report_rate(&options, &result, rate_side);
 }
 
 int bench_shared_rate(int argc, char **argv) {
     struct bench_options options = {.size = 8, .rounds = 300, .release = 16};
-    const struct option_row rows[] = {
-        BENCH_SIZE(options),
-        BENCH_RING(options),
-        BENCH_ROUND_COUNT(options),
-        BENCH_RELEASE(options),
-        BENCH_READERS(options),
-        BENCH_NO_BIAS(options),
-        OPTION_END,
-    };
-    const struct usage usage = {
-        .command = "bench shared-rate",
-        .arguments = "",
+    const struct bench_usage usage = {
+        .bench = "shared-rate",
         .about = "Measures messages a second from the only publisher of a shared topic to another process,\n"
                  "on two cores. Reference and figures as in lane-rate.\n"
                  "Runs on a bus of its own, unless --bus names one.",
-        .rows = rows,
+        .takes = BENCH_SIZE | BENCH_RING | BENCH_ROUNDS | BENCH_RELEASE | BENCH_READERS | BENCH_NO_BIAS,
     };
-    struct bench_result result = {.bench = "shared-rate",
-                                  .least_share = NAN,
-                                  .unit = "msg/s",
-                                  .ratio = NAN,
-                                  .p50 = NAN,
-                                  .p99 = NAN,
-                                  .p999 = NAN,
-                                  .samples = NAN};
+    struct bench_result result = bench_result_init("shared-rate", "msg/s");
     bench_options_read(&usage, &options, argc, argv);
-    choose(&usage, &options, true);
+    choose(&options, true);
     return report_rate(&options, &result, shared_side);
 }
 
@@ -307,7 +276,7 @@ static double readers_reference(struct duo *duo, void *user) {
 }
 
 static void cost_of(struct duo *duo, bool lossy) {
-    const struct duo_steps steps = {readers_value, readers_reference, NULL};
+    const struct duo_steps steps = {readers_value, readers_reference, NULL, false};
     struct pair pair;
     open_stream(duo, &pair.alone, "alone", LW_PUB_EXCLUSIVE, 0, false);
     open_stream(duo, &pair.crowded, "crowded", LW_PUB_EXCLUSIVE, duo->options->readers, lossy);
@@ -335,60 +304,34 @@ static int report_cost(const struct bench_options *options, struct bench_result 
 
 int bench_lane_readers(int argc, char **argv) {
     struct bench_options options = {.size = 8, .rounds = 60, .release = 16, .readers = 16};
-    const struct option_row rows[] = {
-        BENCH_SIZE(options), BENCH_RING(options),    BENCH_ROUND_COUNT(options),
-        BENCH_API(options),  BENCH_RELEASE(options), BENCH_READERS(options),
-        OPTION_END,
-    };
-    const struct usage usage = {
-        .command = "bench lane-readers",
-        .arguments = "",
+    const struct bench_usage usage = {
+        .bench = "lane-readers",
         .about = "Measures what a message costs the publisher, in ns, with further subscribers (16, unless\n"
                  "--readers says otherwise). The reference is the same topic without them. Both are measured in\n"
                  "turn; the best round of each counts. The further subscribers belong to the reading process,\n"
                  "which moves them to the end each 1/64 of the ring.\n"
                  "Runs on a bus of its own, unless --bus names one.",
-        .rows = rows,
+        .takes = BENCH_SIZE | BENCH_RING | BENCH_ROUNDS | BENCH_API | BENCH_RELEASE | BENCH_READERS,
     };
-    struct bench_result result = {.bench = "lane-readers",
-                                  .least_share = NAN,
-                                  .unit = "ns",
-                                  .per_rtt = NAN,
-                                  .p50 = NAN,
-                                  .p99 = NAN,
-                                  .p999 = NAN,
-                                  .samples = NAN};
+    struct bench_result result = bench_result_init("lane-readers", "ns");
     bench_options_read(&usage, &options, argc, argv);
-    choose(&usage, &options, false);
+    choose(&options, false);
     return report_cost(&options, &result, readers_side);
 }
 
 int bench_lossy_rate(int argc, char **argv) {
     struct bench_options options = {.size = 8, .rounds = 60, .release = 16, .readers = 1};
-    const struct option_row rows[] = {
-        BENCH_SIZE(options), BENCH_RING(options),    BENCH_ROUND_COUNT(options),
-        BENCH_API(options),  BENCH_RELEASE(options), BENCH_READERS(options),
-        OPTION_END,
-    };
-    const struct usage usage = {
-        .command = "bench lossy-rate",
-        .arguments = "",
+    const struct bench_usage usage = {
+        .bench = "lossy-rate",
         .about = "Measures what a message costs the publisher, in ns, with lossy subscribers (one, unless\n"
                  "--readers says otherwise) beside a reliable one. The reference is the same topic without them.\n"
                  "Both are measured in turn; the best round of each counts. The lossy subscribers belong to the\n"
                  "reading process and receive everything, each 1/64 of the ring.\n"
                  "Runs on a bus of its own, unless --bus names one.",
-        .rows = rows,
+        .takes = BENCH_SIZE | BENCH_RING | BENCH_ROUNDS | BENCH_API | BENCH_RELEASE | BENCH_READERS,
     };
-    struct bench_result result = {.bench = "lossy-rate",
-                                  .least_share = NAN,
-                                  .unit = "ns",
-                                  .per_rtt = NAN,
-                                  .p50 = NAN,
-                                  .p99 = NAN,
-                                  .p999 = NAN,
-                                  .samples = NAN};
+    struct bench_result result = bench_result_init("lossy-rate", "ns");
     bench_options_read(&usage, &options, argc, argv);
-    choose(&usage, &options, false);
+    choose(&options, false);
     return report_cost(&options, &result, lossy_side);
 }

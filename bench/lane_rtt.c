@@ -5,21 +5,17 @@
  * Side 0 publishes on "ping" and waits on "pong", side 1 answers. Both look again at once when there
  * is nothing, as a program does that owns its core. The reference is what the cores need at the
  * least: two cache lines back and forth.
- *
- * Percentiles come from rounds of their own, with a time stamp at each trip, so that the time stamps
- * do not disturb the value.
  */
-#include <math.h>
 #include <stdlib.h>
 
 #include "duo.h"
 #include "lane.h"
 #include "payload.h"
+#include "samples.h"
 
 enum {
-    TRIPS = 10000,  /* in a round of value or reference */
-    SAMPLES = 5000, /* in a round of samples */
-    SAMPLES_MOST = 200 * SAMPLES,
+    TRIPS = 10000,     /* in a round of value or reference */
+    SAMPLES = 5000,    /* in a round of samples */
     LARGE = 4096,      /* payloads from here on get fewer trips */
     PATIENCE = 1 << 30 /* looks without success, some 20 seconds: the other side is dead */
 };
@@ -29,8 +25,7 @@ struct rtt {
     struct lw_sub *sub;
     uint64_t seq; /* of the next trip */
     uint64_t trips;
-    uint64_t *samples;
-    size_t sampled;
+    struct samples samples;
     char *buffer;
 };
 
@@ -91,15 +86,12 @@ static double reference(struct duo *duo, void *user) {
     return duo_pingpong(duo, TRIPS);
 }
 
+static void one_trip(struct duo *duo, void *user) {
+    trips(duo, user, 1);
+}
+
 static void sample(struct duo *duo, void *user) {
-    struct rtt *rtt = user;
-    if (rtt->sampled == SAMPLES_MOST) return;
-    duo_meet(duo);
-    for (int i = 0; i < SAMPLES; i++) {
-        uint64_t begin = duo_ticks();
-        trips(duo, rtt, 1);
-        rtt->samples[rtt->sampled++] = duo_ticks() - begin;
-    }
+    samples_take(duo, &((struct rtt *)user)->samples, SAMPLES, one_trip, user);
 }
 
 static void open_topics(struct duo *duo, struct rtt *rtt) {
@@ -107,38 +99,35 @@ static void open_topics(struct duo *duo, struct rtt *rtt) {
     rtt->pub = duo_publish(duo, duo->side ? "pong" : "ping", LW_PUB_EXCLUSIVE);
     rtt->sub = duo_subscribe(duo, duo->side ? "ping" : "pong", 0);
     rtt->trips = size < LARGE ? TRIPS : 1 + TRIPS * (uint64_t)LARGE / size;
-    rtt->samples = calloc(SAMPLES_MOST, sizeof *rtt->samples);
+    samples_open(duo, &rtt->samples);
     rtt->buffer = aligned_alloc(64, (size + 64) & ~(size_t)63);
-    if (!rtt->samples || !rtt->buffer) duo_fail(duo, "no memory");
+    if (!rtt->buffer) duo_fail(duo, "no memory");
     duo_meet(duo);
 }
 
 static void side(struct duo *duo) {
-    const struct duo_steps steps = {value, reference, sample};
+    const struct duo_steps steps = {value, reference, sample, false};
     struct rtt rtt = {.seq = 0};
     open_topics(duo, &rtt);
     duo_alternate(duo, &steps, &rtt);
-    if (duo->side == 0) bench_percentiles(&duo->page->result, rtt.samples, rtt.sampled, duo_ns_per_tick());
     lw_pub_close(rtt.pub);
     lw_sub_close(rtt.sub);
-    free(rtt.samples);
+    samples_close(duo, &rtt.samples);
     free(rtt.buffer);
 }
 
 int bench_lane_rtt(int argc, char **argv) {
     struct bench_options options = {.size = 8, .rounds = 120};
-    const struct option_row rows[] = {BENCH_SIZE(options), BENCH_RING(options), BENCH_ROUND_COUNT(options), OPTION_END};
-    const struct usage usage = {
-        .command = "bench lane-rtt",
-        .arguments = "",
+    const struct bench_usage usage = {
+        .bench = "lane-rtt",
         .about = "Measures a message there and one back between two processes on two cores, in ns.\n"
                  "The reference is a bare ping-pong of two cache lines. Both are measured in turn;\n"
                  "the best round of each counts. Runs on a bus of its own, unless --bus names one.",
-        .rows = rows,
+        .takes = BENCH_SIZE | BENCH_RING | BENCH_ROUNDS,
     };
-    struct bench_result result = {.bench = "lane-rtt", .least_share = NAN, .unit = "ns", .per_rtt = NAN};
+    struct bench_result result = bench_result_init("lane-rtt", "ns");
     bench_options_read(&usage, &options, argc, argv);
-    bench_choose_ring(&usage, &options, 256 << 10);
+    bench_choose_ring(&options, 256 << 10);
     int code = duo_run(side, &options, &result);
     if (code) return code;
     result.ratio = result.value / result.reference;

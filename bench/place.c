@@ -48,10 +48,21 @@ static int remove_ours(const char *topic, void *user) {
     return 0;
 }
 
-static void clear_topics(const struct bench_place *place) {
+/* Servers have the prefix of topics, but for the slash. */
+static int remove_our_link(const struct lw_link_info *info, int error, void *user) {
+    const struct cleaner *cleaner = user;
+    (void)error;
+    size_t length = strlen(cleaner->prefix) - 1;
+    if (strncmp(info->server, cleaner->prefix, length) == 0 && info->server[length] == '-')
+        lw_link_remove(cleaner->bus, info->server, info->client, LW_REMOVE_FORCE, NULL);
+    return 0;
+}
+
+static void clear_bus(const struct bench_place *place) {
     struct cleaner cleaner = {NULL, place->prefix};
     if (bus_join_there(&cleaner.bus)) return;
     lw_topic_list(cleaner.bus, remove_ours, &cleaner);
+    lw_link_list(cleaner.bus, NULL, remove_our_link, &cleaner);
     lw_bus_close(cleaner.bus);
 }
 
@@ -59,5 +70,5 @@ void bench_place_clear(const struct bench_place *place) {
     if (*place->dir)
         nftw(place->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     else
-        clear_topics(place);
+        clear_bus(place);
 }

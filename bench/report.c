@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* bench/report.c - options and results, the same for every benchmark. */
+/* bench/report.c - results, the same for every benchmark. */
 #include "report.h"
 
 #include <inttypes.h>
@@ -8,48 +8,25 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *bench_parse_rounds(const char *text, void *value) {
-    uint64_t rounds;
-    if (parse_number(text, &rounds) || rounds < BENCH_ROUNDS_LEAST || rounds > BENCH_ROUNDS_MOST)
-        return "a number from 15 to 1000";
-    *(uint64_t *)value = rounds;
-    return NULL;
+struct bench_result bench_result_init(const char *bench, const char *unit) {
+    return (struct bench_result){.bench = bench,
+                                 .unit = unit,
+                                 .value = NAN,
+                                 .reference = NAN,
+                                 .ratio = NAN,
+                                 .per_rtt = NAN,
+                                 .p50 = NAN,
+                                 .p99 = NAN,
+                                 .p999 = NAN,
+                                 .max = NAN,
+                                 .steady = NAN,
+                                 .samples = NAN,
+                                 .least_share = NAN};
 }
 
-const char *bench_parse_readers(const char *text, void *value) {
-    uint64_t readers;
-    if (parse_number(text, &readers) || readers > BENCH_READERS_MOST) return "a number from 0 to 63";
-    *(uint64_t *)value = readers;
-    return NULL;
-}
-
-const char *bench_parse_batch(const char *text, void *value) {
-    uint64_t batch;
-    if (parse_number(text, &batch) || !batch || batch > BENCH_BATCH_MOST) return "a number from 1 to 64";
-    *(uint64_t *)value = batch;
-    return NULL;
-}
-
-const char *bench_parse_api(const char *text, void *value) {
-    bool reserve = strcmp(text, "reserve") == 0;
-    if (!reserve && strcmp(text, "send") != 0) return "send or reserve";
-    *(enum bench_api *)value = reserve ? BENCH_RESERVE : BENCH_SEND;
-    return NULL;
-}
-
-void bench_options_read(const struct usage *usage, struct bench_options *options, int argc, char **argv) {
-    options_read(usage, argc, argv);
-    if (options->size > BENCH_SIZE_MOST)
-        options_refuse(usage, "--size %" PRIu64 ": at most %d", options->size, BENCH_SIZE_MOST);
-}
-
-void bench_choose_ring(const struct usage *usage, struct bench_options *options, uint64_t best) {
-    uint64_t needed = 2 * (options->size + 16);
-    if (!options->ring)
-        for (options->ring = best; options->ring < needed;) options->ring *= 2;
-    if (options->ring < needed)
-        options_refuse(usage, "--size %" PRIu64 " does not fit: at most half the ring less 16, %" PRIu64, options->size,
-                       options->ring / 2 - 16);
+void bench_add(struct bench_result *result, const char *name, double value, const char *what) {
+    if (result->figure_count < BENCH_FIGURES)
+        result->figures[result->figure_count++] = (struct bench_figure){name, what, value};
 }
 
 /* ---- output ------------------------------------------------------------------------------- */
@@ -70,15 +47,22 @@ static void print_json(const struct bench_options *options, const struct bench_r
     print_field("p50", result->p50, ",");
     print_field("p99", result->p99, ",");
     print_field("p999", result->p999, ",");
+    print_field("max", result->max, ",");
+    print_field("steady", result->steady, ",");
     print_field("least_share", result->least_share, ",");
     if (isnan(result->samples))
-        printf("\"samples\":null}\n");
+        printf("\"samples\":null");
     else
-        printf("\"samples\":%.0f}\n", result->samples);
+        printf("\"samples\":%.0f", result->samples);
+    for (size_t i = 0; i < result->figure_count; i++) {
+        printf(",");
+        print_field(result->figures[i].name, result->figures[i].value, "");
+    }
+    printf("}\n");
 }
 
 static void print_row(const char *name, double value, const char *unit) {
-    if (!isnan(value)) printf("  %-12s %12.*f %s\n", name, value < 1e4 ? 2 : 0, value, unit);
+    if (!isnan(value)) printf("  %-16s %12.*f %s\n", name, value < 1e4 ? 2 : 0, value, unit);
 }
 
 static void print_table(const struct bench_options *options, const struct bench_result *result) {
@@ -90,8 +74,12 @@ static void print_table(const struct bench_options *options, const struct bench_
     print_row("p50", result->p50, "ns");
     print_row("p99", result->p99, "ns");
     print_row("p99.9", result->p999, "ns");
+    print_row("max", result->max, "ns");
+    print_row("steady", result->steady, "undisturbed rounds; 0: too few, so all counted");
     print_row("least_share", result->least_share, "of one publisher, in the worst second");
     print_row("samples", result->samples, "");
+    for (size_t i = 0; i < result->figure_count; i++)
+        print_row(result->figures[i].name, result->figures[i].value, result->figures[i].what);
 }
 
 void bench_report(const struct bench_options *options, const struct bench_result *result) {
@@ -111,8 +99,10 @@ static int compare(const void *a, const void *b) {
 void bench_percentiles(struct bench_result *result, uint64_t *samples, size_t count, double ns_per_tick) {
     if (!count) return;
     qsort(samples, count, sizeof *samples, compare);
-    result->p50 = (double)samples[count / 2] * ns_per_tick;
-    result->p99 = (double)samples[count / 100 * 99] * ns_per_tick;
-    result->p999 = (double)samples[count / 1000 * 999] * ns_per_tick;
+    const size_t middle = count / 2, high = count * 99 / 100, higher = count * 999 / 1000;
+    result->p50 = (double)samples[middle] * ns_per_tick;
+    result->p99 = (double)samples[high] * ns_per_tick;
+    result->p999 = (double)samples[higher] * ns_per_tick;
+    result->max = (double)samples[count - 1] * ns_per_tick;
     result->samples = (double)count;
 }

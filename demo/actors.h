@@ -36,6 +36,8 @@ struct part {
     /* a subscriber's */
     const char *durable; /* its name on the topic, or NULL */
     enum lw_from from;
+    /* of those who talk over links: link_actors.h */
+    struct link_ledger *links;
 };
 
 static struct lw_bus *part_open_bus(const struct part *part) {

@@ -58,6 +58,18 @@ struct ledger {
     struct notes publisher, archive, late;
 };
 
+/* Of the act with links. A client is a publisher of requests and a subscriber of answers; the server is a subscriber of
+ * each client's requests. */
+enum { CLIENTS = 4 };
+
+struct link_ledger {
+    _Alignas(128) uint64_t gates[CLIENTS]; /* a client stops before this number: written by the parent */
+    _Alignas(128) uint64_t mean;           /* how far the clients have come, on average: likewise */
+    struct notes server;
+    struct notes requests[CLIENTS]; /* by the server */
+    struct notes clients[CLIENTS];
+};
+
 /* ---- small things that all have use for --------------------------------------------------------------------------- */
 
 static inline uint64_t note_get(const uint64_t *word) {

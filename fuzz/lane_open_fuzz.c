@@ -44,6 +44,13 @@ static bool gone(void *context, uint64_t owner) {
     return !*(bool *)context && lw__slot_process(owner) != me;
 }
 
+/* This is no subscriber with a bus around it: it has no bells to ring, whatever the mask says. */
+static int release(struct lw__reader *r, const struct lw_msg *msg) {
+    static const uint64_t nobody[LW__MASK_WORDS];
+    r->rx.wanted = nobody;
+    return lw_sub_release((struct lw_sub *)(void *)r, msg);
+}
+
 /* ---- the file ----------------------------------------------------------------------------------------------------- */
 
 static int file_of(const uint8_t *bytes, size_t size) {
@@ -86,7 +93,7 @@ static void read_all(struct lw__reader *r) {
     for (int i = 0; i < 700 && (rc == 1 || overrun(r, rc)); i++) {
         if ((rc = lw__reader_next(r, &msg)) != 1) continue;
         touch(r, &msg);
-        if (i % 3 == 0) lw_sub_release((struct lw_sub *)(void *)r, &msg);
+        if (i % 3 == 0) release(r, &msg);
     }
     MUST(rc == 1 || rc == LW_EEMPTY || rc == LW_ECORRUPT || overrun(r, rc));
 }
@@ -205,7 +212,7 @@ static void send_and_get(struct lw__writer *w, struct lw__reader *r, size_t len)
     MUST(lw__reader_next(r, &msg) == 1);
     MUST(msg.position == (uint64_t)rc && msg.len == len && msg.type == (uint16_t)len && !(msg.flags & LW_MSG_MORE));
     MUST(len == 0 || memcmp(msg.data, payload, len) == 0);
-    MUST(lw_sub_release((struct lw_sub *)(void *)r, &msg) == 0);
+    MUST(release(r, &msg) == 0);
 }
 
 static void send_batch(struct lw__writer *w, struct lw__reader *r) {
@@ -217,7 +224,7 @@ static void send_batch(struct lw__writer *w, struct lw__reader *r) {
         MUST(msg.len == items[i].len && msg.type == items[i].type && !(msg.flags & LW_MSG_MORE) == (i == 2));
         MUST(memcmp(msg.data, items[i].data, msg.len) == 0);
     }
-    MUST(lw_sub_release((struct lw_sub *)(void *)r, &msg) == 0);
+    MUST(release(r, &msg) == 0);
     MUST(lw__reader_next(r, &msg) == LW_EEMPTY);
 }
 

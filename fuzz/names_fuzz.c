@@ -68,7 +68,7 @@ static void check_name(const char *text) {
 }
 
 static void check_topic(const char *text) {
-    struct lw__topic topic;
+    struct lw__file topic;
     bool good = good_topic(text);
     lw__fail(0, "%s", "");
     MUST(lw__topic_name(&topic, NULL, text) == (good ? 0 : LW_ENAME));

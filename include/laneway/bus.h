@@ -29,7 +29,7 @@ extern "C" {
 #endif
 
 /* The number of the inline functions' agreement with the library; lw_bus_open() checks it. */
-#define LW_ABI 2u
+#define LW_ABI 3u
 
 /* Times are nanoseconds. LW_FOREVER waits without end, 0 never waits. */
 #define LW_FOREVER INT64_C(-1)
@@ -93,7 +93,7 @@ struct lw_clean_result {
     size_t nodes;   /* files of dead nodes removed */
     size_t readers; /* slots of dead subscribers (not the durable ones) freed */
     size_t writers; /* dead publishers cleared away */
-    size_t files;   /* unfinished files of dead creators removed */
+    size_t files;   /* unfinished files of dead creators, and bells of dead nodes, removed */
 };
 
 #define LW_CLEAN_RESULT_INIT                                                                                           \

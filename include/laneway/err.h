@@ -45,7 +45,10 @@ extern "C" {
     X(LW_ESTATE, 2019, "call out of order")                                                                            \
     X(LW_EFS, 2020, "this filesystem can not hold a bus")                                                              \
     X(LW_EABI, 2021, "program and library were built from different versions")                                         \
-    X(LW_EEVICTED, 2022, "evicted for being too far behind; the count of lost messages is in the statistics")
+    X(LW_EEVICTED, 2022, "evicted for being too far behind; the count of lost messages is in the statistics")          \
+    X(LW_EDEAD, 2023, "the process on the other side ended without closing")                                           \
+    X(LW_EREFUSED, 2024, "the server refused the login; its words are with the link")                                  \
+    X(LW_ENOLINK, 2025, "no such link")
 
 enum lw_error {
 #define LW_ERROR_ENUM(code, number, sentence) code = -(number),

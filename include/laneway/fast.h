@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * laneway/fast.h - the hot path, inline: send, reserve, commit, next, release.
+ * laneway/fast.h - the hot path, inline: send, reserve, commit, next, release, of topics and of links.
  *
  * The functions at the end are the public ones; what they return is described in laneway/topic.h. Everything above them
  * (names with lw__) is the agreement between them and the library, is checked by lw_bus_open() through LW_ABI, and is
@@ -20,6 +20,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "laneway/link.h"
 #include "laneway/topic.h"
 
 #ifdef __cplusplus
@@ -57,6 +58,8 @@ struct lw__tx {
     uint64_t *lock;            /* shared topic: the lane's lock word ... */
     uint64_t biased;           /* ... which has this value as long as we may go in by marking our slot alone */
     uint64_t sent;             /* shared topic: messages so far, times 2: what `section` is outside */
+    const uint64_t *parked;    /* readers that sleep, a bit each ... */
+    uint64_t masks;            /* ... in so many words */
 };
 
 /* First member of struct lw_sub: all that receiving needs. */
@@ -69,6 +72,14 @@ struct lw__rx {
     uint64_t max;              /* largest length to believe */
     uint64_t looks;            /* so often an empty ring may be told without asking the slow path */
     struct lw__cursor *cursor; /* this reader's place */
+    const uint64_t *wanted;    /* writers that sleep until there is room, a bit each ... */
+    uint64_t masks;            /* ... in so many words */
+};
+
+/* First member of struct lw_link. */
+struct lw__ends {
+    struct lw_pub *out;
+    struct lw_sub *in;
 };
 
 /* The same work when something is unusual: no room, a mark is due, an empty ring, a misuse. */
@@ -77,6 +88,8 @@ LW_API int lw__pub_reserve_slow(struct lw_pub *pub, void **data, size_t len, int
 LW_API int64_t lw__pub_commit_slow(struct lw_pub *pub, uint16_t type, size_t len);
 LW_API int lw__sub_next_slow(struct lw_sub *sub, struct lw_msg *msg, int64_t timeout);
 LW_API int lw__sub_release_slow(struct lw_sub *sub, const struct lw_msg *msg);
+LW_API void lw__pub_ring(struct lw_pub *pub); /* wakes the readers that sleep */
+LW_API void lw__sub_ring(struct lw_sub *sub); /* wakes the writers that sleep until there is room */
 
 static inline uint64_t lw__record_size(uint64_t len) {
     return (len + 15) & ~UINT64_C(7);
@@ -149,6 +162,16 @@ static inline void lw__tx_publish(struct lw__tx *tx, void *here, uint64_t end, u
     lw__cursor_store(tail, end, number);
 }
 
+/* Does anybody sleep? To be called after the store that they wait for, with nothing but the compiler held back between:
+ * who goes to sleep sets its bit, has every other processor run a full fence (membarrier), and looks once more. So either
+ * it sees the store, or we see its bit. A line that nobody writes while all are busy. */
+static inline int lw__is_any(const uint64_t *mask, uint64_t words) {
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    uint64_t any = __atomic_load_n(mask, __ATOMIC_RELAXED);
+    for (uint64_t i = 1; LW__UNLIKELY(i < words); i++) any |= __atomic_load_n(mask + i, __ATOMIC_RELAXED);
+    return any != 0;
+}
+
 /* ---- the public functions ---------------------------------------------------------------------------------------- */
 
 LW_INLINE int64_t lw_pub_send(struct lw_pub *pub, uint16_t type, const void *data, size_t len, int64_t timeout) {
@@ -163,8 +186,16 @@ LW_INLINE int64_t lw_pub_send(struct lw_pub *pub, uint16_t type, const void *dat
     lw__tx_publish(tx, here, end, lw__header(len, type, LW__COMMITTED));
     return (int64_t)pos;
 #endif
+#ifdef LW_PLANT_MASK_BEFORE_COMMIT
+    int any = lw__is_any(tx->parked, tx->masks);
     lw__tx_publish(tx, here, end, lw__header(len, type, LW__COMMITTED));
     lw__tx_leave(tx);
+    if (any) lw__pub_ring(pub);
+    return (int64_t)pos;
+#endif
+    lw__tx_publish(tx, here, end, lw__header(len, type, LW__COMMITTED));
+    lw__tx_leave(tx);
+    if (LW__UNLIKELY(lw__is_any(tx->parked, tx->masks))) lw__pub_ring(pub);
     return (int64_t)pos;
 }
 
@@ -186,6 +217,7 @@ LW_INLINE int64_t lw_pub_commit(struct lw_pub *pub, uint16_t type, size_t len) {
     tx->held = 0;
     tx->edge = tx->edge_after;
     lw__tx_publish(tx, tx->ring + (pos & tx->mask), pos + lw__record_size(len), lw__header(len, type, LW__COMMITTED));
+    if (LW__UNLIKELY(lw__is_any(tx->parked, tx->masks))) lw__pub_ring(pub);
     return (int64_t)pos;
 }
 
@@ -218,7 +250,62 @@ LW_INLINE int lw_sub_release(struct lw_sub *sub, const struct lw_msg *msg) {
     if (LW__UNLIKELY(end - rx->head - 1 >= rx->pos - rx->head)) return lw__sub_release_slow(sub, msg);
     rx->head = end;
     lw__cursor_store(rx->cursor, end, msg->number + 1);
+    if (LW__UNLIKELY(lw__is_any(rx->wanted, rx->masks))) lw__sub_ring(sub);
     return 0;
+}
+
+/* ---- links: the same on the two ends of one ---------------------------------------------------------------------- */
+
+static inline struct lw_pub *lw__out(const struct lw_link *link) {
+    return ((const struct lw__ends *)(const void *)link)->out;
+}
+static inline struct lw_sub *lw__in(const struct lw_link *link) {
+    return ((const struct lw__ends *)(const void *)link)->in;
+}
+
+LW_INLINE int64_t lw_link_send(struct lw_link *link, uint16_t type, const void *data, size_t len, int64_t timeout) {
+    return lw_pub_send(lw__out(link), type, data, len, timeout);
+}
+LW_INLINE int lw_link_reserve(struct lw_link *link, void **data, size_t len, int64_t timeout) {
+    return lw_pub_reserve(lw__out(link), data, len, timeout);
+}
+LW_INLINE int64_t lw_link_commit(struct lw_link *link, uint16_t type, size_t len) {
+    return lw_pub_commit(lw__out(link), type, len);
+}
+LW_INLINE int lw_link_stage(struct lw_link *link, uint16_t type, size_t len) {
+    return lw_pub_stage(lw__out(link), type, len);
+}
+LW_INLINE int64_t lw_link_flush(struct lw_link *link) {
+    return lw_pub_flush(lw__out(link));
+}
+LW_INLINE void lw_link_abort(struct lw_link *link) {
+    lw_pub_abort(lw__out(link));
+}
+LW_INLINE int64_t lw_link_send_batch(struct lw_link *link, const struct lw_item *items, size_t count, int64_t timeout) {
+    return lw_pub_send_batch(lw__out(link), items, count, timeout);
+}
+LW_INLINE size_t lw_link_max(const struct lw_link *link) {
+    return lw_pub_max(lw__out(link));
+}
+LW_INLINE const char *lw_link_explain(struct lw_link *link) {
+    return lw_pub_explain(lw__out(link));
+}
+LW_INLINE int lw_link_next(struct lw_link *link, struct lw_msg *msg, int64_t timeout) {
+    return lw_sub_next(lw__in(link), msg, timeout);
+}
+LW_INLINE int lw_link_release(struct lw_link *link, const struct lw_msg *msg) {
+    return lw_sub_release(lw__in(link), msg);
+}
+LW_INLINE int lw_link_recv(struct lw_link *link, void *buffer, size_t room, struct lw_msg *msg, int64_t timeout) {
+    return lw_sub_recv(lw__in(link), buffer, room, msg, timeout);
+}
+LW_INLINE void lw_link_rewind(struct lw_link *link) {
+    lw_sub_rewind(lw__in(link));
+}
+LW_INLINE int64_t lw_link_dispatch(struct lw_link *link,
+                                   enum lw_verdict (*handle)(const struct lw_msg *msg, void *user), void *user,
+                                   size_t most, int64_t timeout) {
+    return lw_sub_dispatch(lw__in(link), handle, user, most, timeout);
 }
 
 #ifdef __cplusplus

@@ -4,8 +4,10 @@
  *
  *   err.h    result codes and their texts
  *   bus.h    the directory where processes meet; nodes
+ *   group.h  what a thread waits on
  *   topic.h  publish and subscribe
- *   fast.h   the inline part of topic.h
+ *   link.h   named two-way connections
+ *   fast.h   the inline part of topic.h and link.h
  *
  *     struct lw_bus *bus; struct lw_pub *pub;
  *     if (lw_bus_open(&bus, NULL) || lw_pub_open(&pub, bus, "prices", NULL)) return fprintf(stderr, "%s\n",
@@ -22,6 +24,8 @@
 #include "laneway/bus.h"
 #include "laneway/err.h"
 #include "laneway/fast.h"
+#include "laneway/group.h"
+#include "laneway/link.h"
 #include "laneway/topic.h"
 
 #ifdef __cplusplus

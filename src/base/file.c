@@ -133,6 +133,10 @@ static int set_users(const struct lw__dir *dir, int fd, mode_t mode) {
     return 0;
 }
 
+int lw__file_users(const struct lw__dir *dir, int fd) {
+    return set_users(dir, fd, dir->file_mode);
+}
+
 /* ---- files ------------------------------------------------------------------------------------------------------- */
 
 static int open_beneath(int dirfd, const char *path, int flags, mode_t mode) {
@@ -154,6 +158,7 @@ int lw__file_explain(const struct lw__dir *dir, const char *path, int code) {
     struct stat st;
     if (code == -ENOSYS)
         return lw__fail(code, "%s%s%s: needs openat2, Linux 5.6 or newer, not forbidden by a sandbox", in, slash, path);
+    if (code == -EMFILE) return lw__fail(code, "%s%s%s: %s; see ulimit -n", in, slash, path, strerror(-code));
     if ((code != -EACCES && code != -EPERM) || fstatat(dir->fd, path, &st, AT_SYMLINK_NOFOLLOW))
         return lw__fail(code, "%s%s%s: %s%s", in, slash, path, strerror(-code),
                         code == -ELOOP ? "; symbolic links are not followed on a bus" : "");

@@ -38,6 +38,9 @@ const char *lw__filesystem_refused(long type);
  * there, or -errno without text. */
 int lw__dir_make(const struct lw__dir *dir, const char *path);
 
+/* Gives a file the owner and mode that files of the directory have. 0 or -errno, no text. */
+int lw__file_users(const struct lw__dir *dir, int fd);
+
 /* Opens an existing file. A descriptor or -errno; no text. */
 int lw__file_open(const struct lw__dir *dir, const char *path, int flags);
 

@@ -9,10 +9,12 @@
 #include "base/err.h"
 #include "base/membarrier.h"
 #include "base/options.h"
+#include "bus/bell.h"
 #include "bus/dir.h"
 #include "bus/fork.h"
 #include "bus/node.h"
 #include "bus/table.h"
+#include "bus/watch.h"
 
 /* ---- open -------------------------------------------------------------------------------------------------------- */
 
@@ -36,6 +38,8 @@ static int open_parts(struct lw_bus *bus, const struct lw_bus_options *opt) {
 
 static void destroy(struct lw_bus *bus) {
     pthread_mutex_destroy(&bus->lock);
+    pthread_mutex_destroy(&bus->bells_lock);
+    pthread_mutex_destroy(&bus->watch.lock);
     free(bus);
 }
 
@@ -61,6 +65,8 @@ int lw_bus_open_abi(struct lw_bus **out, const struct lw_bus_options *options, u
     bus->dir.fd = bus->node_fd = bus->table_fd = -1;
     bus->observe = opt.flags & LW_BUS_OBSERVE;
     pthread_mutex_init(&bus->lock, NULL);
+    pthread_mutex_init(&bus->bells_lock, NULL);
+    lw__watch_init(bus);
     rc = lw__fork_add(bus);
     if (rc) {
         destroy(bus);

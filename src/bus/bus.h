@@ -4,7 +4,8 @@
  *
  *     <bus>/bus             head page, then the node table (a row is a node id)
  *     <bus>/nodes/<name>    byte 0 is locked while the node lives; text inside says pid, boot id
- *     <bus>/topics/...      the lanes of topics (src/pattern)
+ *     <bus>/bells/...       how sleeping groups are woken (bell.h)
+ *     <bus>/topics/...      the lanes of topics, <bus>/links/... those of links (src/pattern)
  *
  * Bytes of the bus file. All words are little-endian; the table grows, nothing in it ever moves.
  *
@@ -49,6 +50,42 @@ struct lw__handle {
                     handle); /* in a forked child: close descriptors, make every later call fail; no locks, no malloc */
 };
 
+/* A bell of another that is open here (bell.c). */
+struct lw__bell_page;
+struct lw__bell_peer {
+    uint64_t owner; /* 0: free */
+    uint32_t number;
+    uint32_t words;
+    struct lw__bell_page *page;
+    int fifo;
+    uint64_t used; /* when, by count */
+};
+enum { LW__BELLS_OPEN = 32 };
+
+/* Who waits to hear of deaths, and of folders in which something changes (watch.c). */
+struct lw_group;
+struct lw__watch_folder;
+enum { LW__SUSPECTS = 1024 };
+struct lw__suspect {
+    int64_t next; /* when to look at its lock again, on the monotonic clock */
+    uint32_t id;  /* row of the node table; 0: all of them */
+    uint32_t looks;
+};
+struct lw__watch {
+    pthread_mutex_t lock; /* all of this; taken after the bus's own, before bells_lock */
+    int fd;               /* inotify; -1: there is none to be had, look by timer */
+    int nodes;            /* watch of the nodes' folder */
+    bool started;
+    uint64_t deaths;  /* epochs that we closed, or saw closed, by a change here; atomic, read without the lock */
+    uint64_t touches; /* the same for folders */
+    int64_t next;     /* when to look at the suspects; atomic; INT64_MAX: there are none */
+    uint32_t suspects_count;
+    uint32_t last_row; /* that a name was found in: mostly the next one is near */
+    struct lw__suspect suspects[LW__SUSPECTS];
+    struct lw__watch_folder *folders;
+    struct lw_group *groups;
+};
+
 struct lw_bus {
     struct lw__dir dir;
     unsigned char boot[16];
@@ -64,6 +101,11 @@ struct lw_bus {
     pthread_mutex_t lock; /* set-up calls of several threads, one after the other; also held across fork() */
     struct lw__handle *handles;
     struct lw_bus *next; /* all buses of this process, for fork() */
+    uint32_t bells_made;
+    pthread_mutex_t bells_lock; /* the bells of others: taken last, held for a moment; also across fork() */
+    struct lw__bell_peer bells[LW__BELLS_OPEN];
+    uint64_t bells_used;
+    struct lw__watch watch;
 };
 
 /* Every set-up call of a handle on the bus runs between these two. lw__bus_enter gives LW_EFORKED in a forked child,
@@ -98,6 +140,9 @@ bool lw__owner_closed(const struct lw_bus *bus, uint64_t owner);
  * looks). System calls; when they fail (no descriptor to be had, no permission) the owner is not known to be dead:
  * false. */
 bool lw__owner_gone(struct lw_bus *bus, uint64_t owner);
+
+/* The name of the owner's node, also of a dead one's. False, and "": there is none. */
+bool lw__owner_name(const struct lw_bus *bus, uint64_t owner, char *name);
 
 /* For messages. `name` holds LW_NAME_MAX + 1 bytes and gets "" for nobody. Returns the pid of a live one, else 0. */
 int lw__owner_who(struct lw_bus *bus, uint64_t owner, char *name);

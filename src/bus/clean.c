@@ -47,6 +47,26 @@ static int clean_node(struct lw_bus *bus, const char *path, struct lw_clean_resu
     return 0;
 }
 
+/* ---- bells ------------------------------------------------------------------------------------------------------- */
+
+/* Under the life lock of the node that they belong to, so that nobody starts under its name and makes new ones just now.
+ * Who was killed has left its node file; without one there is nobody whose lock could be held, and the next one of the
+ * name replaces them anyway. So this comes before the files of the nodes go. */
+static int clean_bell(struct lw_bus *bus, const char *path, struct lw_clean_result *result) {
+    char node[LW__NODE_PATH + 8];
+    const char *name = path + strlen("bells/"), *dot = strrchr(name, '.');
+    if (!dot || dot == name || dot - name > LW_NAME_MAX) return 0;
+    snprintf(node, sizeof node, "nodes/%.*s", (int)(dot - name), name);
+    /* First without opening it for writing: closing it again would alarm all who watch for deaths. */
+    if (lw__node_probe(bus, node + strlen("nodes/"), NULL) == 1) return 0;
+    int fd = lw__file_open(&bus->dir, node, O_RDWR);
+    if (fd < 0) return 0;
+    if (lw__byte_lock(fd, 0, 0) == 0 && lw__file_same(&bus->dir, node, fd) == 1 && !unlinkat(bus->dir.fd, path, 0))
+        result->files++;
+    close(fd);
+    return 0;
+}
+
 /* ---- unfinished files and directories ---------------------------------------------------------------------------- */
 
 /* Its creator holds byte 0 while it lives. One that did not come to lock it yet finds the name gone and begins again;
@@ -78,6 +98,7 @@ static int clean_entry(struct lw_bus *bus, char *path, const char *entry, int de
         return errno == ENOENT ? 0 : lw__file_explain(&bus->dir, path, -errno);
     if (lw__temp_is(entry)) return clean_temp(bus, path, S_ISDIR(st.st_mode), result);
     if (S_ISDIR(st.st_mode)) return depth < DEPTH ? clean_dir(bus, path, depth + 1, result) : 0;
+    if (strncmp(path, "bells/", 6) == 0 && depth == 1) return clean_bell(bus, path, result);
     if (strncmp(path, "nodes/", 6) == 0 && depth == 1 && S_ISREG(st.st_mode)) return clean_node(bus, path, result);
     return 0;
 }
@@ -104,6 +125,8 @@ static int clean_dir(struct lw_bus *bus, char *path, int depth, struct lw_clean_
 }
 
 int lw__bus_clean_nodes(struct lw_bus *bus, struct lw_clean_result *result) {
-    char path[PATH] = "";
-    return clean_dir(bus, path, 0, result);
+    char path[PATH] = "bells";
+    int rc = clean_dir(bus, path, 1, result);
+    path[0] = 0;
+    return rc ? rc : clean_dir(bus, path, 0, result);
 }

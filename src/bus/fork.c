@@ -12,6 +12,8 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "bus/bell.h"
+#include "bus/watch.h"
 
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct lw_bus *list;
@@ -20,11 +22,19 @@ static int registered; /* 0 or an errno */
 
 static void before_fork(void) {
     pthread_mutex_lock(&list_lock);
-    for (struct lw_bus *bus = list; bus; bus = bus->next) pthread_mutex_lock(&bus->lock);
+    for (struct lw_bus *bus = list; bus; bus = bus->next) {
+        pthread_mutex_lock(&bus->lock);
+        pthread_mutex_lock(&bus->watch.lock);
+        pthread_mutex_lock(&bus->bells_lock);
+    }
 }
 
 static void after_fork(void) {
-    for (struct lw_bus *bus = list; bus; bus = bus->next) pthread_mutex_unlock(&bus->lock);
+    for (struct lw_bus *bus = list; bus; bus = bus->next) {
+        pthread_mutex_unlock(&bus->bells_lock);
+        pthread_mutex_unlock(&bus->watch.lock);
+        pthread_mutex_unlock(&bus->lock);
+    }
     pthread_mutex_unlock(&list_lock);
 }
 
@@ -34,6 +44,8 @@ static void close_one(int *fd) {
 }
 
 void lw__bus_shut(struct lw_bus *bus) {
+    lw__watch_stop(bus);
+    lw__bell_close_peers(bus);
     close_one(&bus->node_fd);
     close_one(&bus->table_fd);
     lw__dir_close(&bus->dir);

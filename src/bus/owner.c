@@ -34,6 +34,12 @@ bool lw__owner_gone(struct lw_bus *bus, uint64_t owner) {
     return is_over(owner, lw__table_epoch(bus, id));
 }
 
+bool lw__owner_name(const struct lw_bus *bus, uint64_t owner, char *name) {
+    uint32_t id = node_of(bus, owner);
+    name[0] = 0;
+    return id && lw__table_name(bus, id, name);
+}
+
 int lw__owner_who(struct lw_bus *bus, uint64_t owner, char *name) {
     int pid;
     uint32_t id = node_of(bus, owner);

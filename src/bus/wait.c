@@ -5,13 +5,22 @@
 
 #include "base/atomic.h"
 #include "base/clock.h"
+#include "bus/group.h"
 
 enum {
-    SPINS = 512, /* some 20 us: a peer that is running answers within that */
-    YIELDS = 64, /* then it may want this very core */
-    SLEEP = 1000000,
+    SPINS = 512,       /* some 20 us: a peer that is running answers within that */
+    YIELDS = 64,       /* then it may want this very core */
     LOOK_AT_CLOCK = 64 /* while spinning, once in so many turns */
 };
+
+#define NAP LW_MS(1) /* when nobody rings */
+
+struct lw__wait lw__wait_for(int64_t timeout, struct lw__source *source) {
+    struct lw__wait wait = {.timeout = timeout, .source = source, .longest = LW_SEC(1)};
+    struct lw_group *group = source ? source->group : NULL;
+    if (group && !group->alone && group->spin == 0) wait.turns = SPINS + YIELDS;
+    return wait;
+}
 
 /* What is left of the caller's time, at most `most`. */
 static int64_t time_left(struct lw__wait *wait, int64_t most) {
@@ -22,20 +31,32 @@ static int64_t time_left(struct lw__wait *wait, int64_t most) {
     return left < most ? left : most;
 }
 
+/* First the bits and one more look by the caller, then the sleep. What woke us may have cleared the bits. */
+static int sleep_a_while(struct lw__wait *wait) {
+    if (!wait->source || (!wait->prepared && !lw__source_prepare(wait->source))) return lw__sleep(time_left(wait, NAP));
+    wait->prepared = !wait->prepared;
+    if (wait->prepared) return 0;
+    return lw__source_sleep(wait->source, time_left(wait, wait->longest));
+}
+
+static bool never_sleeps(const struct lw__wait *wait) {
+    struct lw_group *group = wait->source ? wait->source->group : NULL;
+    return group && !group->alone && group->spin < 0;
+}
+
 int lw__wait_turn(struct lw__wait *wait) {
     if (wait->timeout == 0) return 1;
     uint32_t turn = wait->turns < SPINS + YIELDS ? wait->turns++ : SPINS + YIELDS;
-    if (turn < SPINS) {
+    if (turn < SPINS || never_sleeps(wait)) {
         lw__relax();
         return turn % LOOK_AT_CLOCK == 0 && time_left(wait, 1) <= 0;
     }
-    int64_t left = time_left(wait, SLEEP);
-    if (left <= 0) return 1;
+    if (time_left(wait, 1) <= 0) return 1;
     if (turn < SPINS + YIELDS) {
         sched_yield();
         return 0;
     }
-    return lw__sleep(left);
+    return sleep_a_while(wait);
 }
 
 void lw__wait_spun(struct lw__wait *wait) {
@@ -44,4 +65,8 @@ void lw__wait_spun(struct lw__wait *wait) {
 
 bool lw__wait_slept(const struct lw__wait *wait) {
     return wait->turns >= SPINS + YIELDS;
+}
+
+void lw__wait_done(struct lw__wait *wait) {
+    if (wait->source && lw__wait_slept(wait)) lw__source_done(wait->source);
 }

@@ -53,6 +53,15 @@ static void fill_ctl(struct lw__lane_ctl *ctl, uint64_t start, uint64_t number) 
     for (int i = 0; i < LW__MARKS; i++) ctl->marks[i] = (struct lw__mark){.pos = start, .number = number};
 }
 
+/* As if it had joined and left before anything was written. */
+static void fill_reader(struct lw__slot *slot, struct lw__lane_ctl *ctl, const char *name) {
+    slot->owner = LW__SLOT_DURABLE;
+    slot->joined_number = ctl->tail.number[0];
+    slot->cursor = ctl->tail;
+    snprintf(slot->name, sizeof slot->name, "%s", name);
+    ctl->slots_used = 1;
+}
+
 int lw__lane_format(int fd, const struct lw__lane_shape *shape, const unsigned char boot[16]) {
     size_t size = head_size(shape->slots);
     char *base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -60,9 +69,11 @@ int lw__lane_format(int fd, const struct lw__lane_shape *shape, const unsigned c
     fill_id((struct lw__lane_id *)(void *)base, shape);
     struct lw__lane_state *state = (struct lw__lane_state *)(void *)(base + LW__STATE_AT);
     memcpy(state->boot, boot, 16);
-    fill_ctl((struct lw__lane_ctl *)(void *)(base + LW__PAGE), shape->start, shape->number);
+    struct lw__lane_ctl *ctl = (struct lw__lane_ctl *)(void *)(base + LW__PAGE);
+    fill_ctl(ctl, shape->start, shape->number);
     struct lw__slot *slots = (struct lw__slot *)(void *)(base + LW__SLOTS_AT);
     for (uint32_t i = 0; i < shape->slots; i++) slots[i].cursor.pos = slots[i].seen.pos = LW__NOWHERE;
+    if (shape->reader) fill_reader(&slots[0], ctl, shape->reader);
     munmap(base, size);
     return 0;
 }

@@ -32,6 +32,9 @@ struct lw__lane_shape {
     uint64_t schema_hash;
     uint64_t evict_lag; /* bytes, seconds; 0: never */
     uint64_t evict_age;
+    const char
+        *reader; /* a durable reader that is there from the start, away; NULL: none. It holds the writer back from
+                           the first record on. Not together with the two above */
 };
 
 /* One mapping of a lane. Roles (writer, readers) are built on it and may share it. */
@@ -162,6 +165,9 @@ int64_t lw__writer_send_batch(struct lw__writer *writer, const struct lw_item *i
  * stored. */
 int lw__writer_room(struct lw__writer *writer, uint64_t end);
 
+/* Would a record of `size` bytes in the ring find room? A look without consequences. */
+bool lw__writer_might_fit(const struct lw__writer *writer, uint64_t size);
+
 /* ---- read.c: a reader -------------------------------------------------------------------------------------------- */
 
 struct lw__reader {
@@ -256,6 +262,10 @@ void lw__slot_make_durable(struct lw__reader *reader, const char *name);
 /* Frees a slot whose owner word is exactly `seen` (dead, or a durable one that is away); `me` owns it in between. */
 bool lw__slot_free(struct lw__slot *slot, uint64_t seen, uint64_t me);
 
+/* Clears the bits of a slot that nobody living has: a durable place is away from now on, another one free. `me` owns it
+ * in between. */
+bool lw__slot_put_down(const struct lw__lane *lane, struct lw__slot *slot, uint64_t seen, uint64_t me);
+
 /* Frees what dead readers without a name and dead writers left; notes since when durable ones are dead. Returns how many were freed. */
 unsigned lw__lane_sweep(struct lw__lane *lane, uint64_t me, const struct lw__owners *owners);
 
@@ -283,6 +293,40 @@ static inline uint64_t lw__slot_settled(uint64_t owner) {
 static inline uint64_t lw__slot_process(uint64_t owner) {
     return owner & ~UINT64_C(0xffff);
 }
+
+/* ---- park.c: who sleeps ------------------------------------------------------------------------------------------ */
+
+/* Never empty: the masks of a handle whose every commit, or release, is to go the slow path. */
+extern const uint64_t lw__masks_always[LW__MASK_WORDS];
+
+static inline uint32_t lw__mask_words(const struct lw__lane *lane) {
+    return (lane->slots_max + 63) / 64;
+}
+
+/* Where to ring for this reader or writer, 0 nowhere. */
+void lw__reader_bell(struct lw__reader *reader, uint64_t bell);
+void lw__writer_bell(struct lw__writer *writer, uint64_t bell);
+
+/* It sleeps from now on, or not any more. Before it sleeps: a membarrier, and one more look. */
+void lw__reader_park(struct lw__reader *reader, bool on);
+void lw__writer_park(struct lw__writer *writer, bool on);
+
+bool lw__slot_is_parked(const struct lw__lane *lane, const struct lw__slot *slot);
+
+/* Nobody sleeps on this slot any more: by whoever took it over, or is about to give it back. */
+void lw__slot_unpark(const struct lw__lane *lane, struct lw__slot *slot);
+
+struct lw__ringer {
+    void (*ring)(void *context, uint64_t owner, uint64_t bell);
+    void *context;
+};
+
+/* Rings for each that sleeps, and puts down what the dead have left (`me` owns it in between). After a full fence, or a
+ * look at the mask as in lw__is_any(). */
+void lw__lane_ring_readers(struct lw__lane *lane, uint64_t me, const struct lw__owners *owners,
+                           const struct lw__ringer *ringer);
+void lw__lane_ring_writers(struct lw__lane *lane, uint64_t me, const struct lw__owners *owners,
+                           const struct lw__ringer *ringer);
 
 /* ---- inspect.c: looking on --------------------------------------------------------------------------------------- */
 

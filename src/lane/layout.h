@@ -5,10 +5,11 @@
  *
  *     page 0    0     what the file is: written once before the file has its name, covered by a CRC
  *               512   state: boot id, clean, superseded
+ *               1024  what the writer's side of a link says (src/pattern/side.h); zero in a topic's lane
  *     page 1    4096  writer line: lock word, bias, last, run, tail
  *               4224  horizon
- *               4352  parked mask (1,024 bits; zero in this version, bells come with it)
- *               4480  space-wanted mask (likewise)
+ *               4352  parked mask: 1,024 bits, readers that sleep
+ *               4480  space-wanted mask: 1,024 bits, writers that sleep until there is room
  *               4608  slots ever used, joins
  *               5120  marks: 64 x {position, number}
  *               6144  slots of readers and shared writers: 256 bytes each
@@ -33,7 +34,7 @@
 #define LW__LANE_MAGIC UINT64_C(0x454e414c59574c0a) /* "\nLWYLANE" */
 
 enum {
-    LW__LANE_VERSION = 2,
+    LW__LANE_VERSION = 3,
     LW__PAGE = 4096,
     LW__MARKS = 64, /* the ring in so many segments: unit of room, and where a walk may begin */
     LW__SLOT_SIZE = 256,
@@ -42,6 +43,8 @@ enum {
     LW__SLOTS_AT = 6144,
     LW__STATE_AT = 512,
     LW__SUPERSEDED_AT = LW__STATE_AT + 24,
+    LW__SIDE_AT = 1024,
+    LW__MASK_WORDS = LW__SLOTS_MAX / 64,
 };
 #define LW__RING_MIN UINT64_C(4096)
 #define LW__RING_MAX (UINT64_C(64) << 30)
@@ -111,10 +114,17 @@ struct lw__lane_ctl {
      * a second look at the heads; read by joiners after storing their head and a full fence (pairs). A death leaves it
      * higher than needed: records between were not overwritten but can't be joined, no more. */
     uint64_t horizon;
-    uint64_t room1[15];
+    uint64_t writer_bell; /* of an exclusive writer, as `bell` of a slot: by the holder of `lock` */
+    uint64_t room1[14];
 
-    uint64_t parked[16]; /* one bit a slot; not used in this version */
-    uint64_t wanted[16];
+    /* One bit a slot: its reader sleeps, or is about to. By the holder of the slot's owner word, by locked operations
+     * (others' bits are in the same word); whoever takes a slot over clears it. Read by writers after a commit: plainly,
+     * with nothing but the compiler held back between, since whoever sets a bit runs a membarrier before its second look
+     * (park.c). A death leaves it set: a writer that comes upon it finds the owner closed, and puts it down. */
+    uint64_t parked[LW__MASK_WORDS];
+    /* The same for writers that wait for room, looked at by readers after they release. An exclusive writer has no slot
+     * and uses bit 0 (there are no shared ones beside it). */
+    uint64_t wanted[LW__MASK_WORDS];
 
     /* Slots at this index and beyond were never taken: the writer looks only below. Raised by joiners (never lowered),
      * before their head and their full fence; read by the writer after its full fence (the same pair as `horizon`). */
@@ -178,7 +188,11 @@ struct lw__slot {
     struct lw__cursor cursor;
     /* How far it may be behind, in bytes, if its owner word says LAG; 0: the ring. By the owner before its place. */
     uint64_t cap;
-    uint64_t room2[4];
+    /* Where to ring for the one who has this slot: {number of the bell of its process plus 1, index}, 0 nowhere. One
+     * store moves it. By the owner, before its bit in a mask, whose locked operation releases it. Who reads an old one
+     * rings in vain, and the new place was looked at after it was stored. */
+    uint64_t bell;
+    uint64_t room2[3];
     char name[64]; /* durable: by the maker under the lane's file lock before the kind becomes DURABLE. Else all zero or
                       stale */
 };
@@ -194,6 +208,7 @@ _Static_assert(offsetof(struct lw__lane_ctl, slots_used) == 512, "slots used at 
 _Static_assert(offsetof(struct lw__lane_ctl, marks) == 1024, "marks at 5120");
 _Static_assert(sizeof(struct lw__lane_ctl) == LW__SLOTS_AT - LW__PAGE, "slots at 6144");
 _Static_assert(sizeof(struct lw__slot) == LW__SLOT_SIZE, "slot");
+_Static_assert(offsetof(struct lw__slot, bell) == 160, "bell at 160 of a slot");
 _Static_assert(offsetof(struct lw__slot, section) == 64, "a shared writer's mark is not beside its owner word");
 _Static_assert(offsetof(struct lw__slot, cursor) == 128, "a reader's place has a line of its own");
 

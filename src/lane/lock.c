@@ -240,7 +240,11 @@ static int take_for_good(struct lw__writer *w) {
 
 static void begin(struct lw__writer *w, struct lw__lane *lane, uint64_t owner, const struct lw__owners *owners) {
     *w = (struct lw__writer){.lane = lane, .owners = *owners, .word = lw__slot_process(owner)};
-    w->tx = (struct lw__tx){.ring = lane->data, .mask = lane->mask, .cursor = &lane->ctl->tail};
+    w->tx = (struct lw__tx){.ring = lane->data,
+                            .mask = lane->mask,
+                            .cursor = &lane->ctl->tail,
+                            .parked = lane->ctl->parked,
+                            .masks = lw__mask_words(lane)};
 }
 
 int lw__writer_take(struct lw__writer *w, struct lw__lane *lane, uint64_t owner, const struct lw__owners *owners) {
@@ -258,6 +262,8 @@ int lw__writer_take(struct lw__writer *w, struct lw__lane *lane, uint64_t owner,
         return rc;
     }
     lw__store(&lane->ctl->bias, 0); /* of a dead one */
+    lw__writer_park(w, false);
+    lw__writer_bell(w, 0);
     w->from = (struct lw__place){.pos = w->tx.pos, .number = w->tx.number};
     return 0;
 }
@@ -318,8 +324,10 @@ void lw__writer_leave(struct lw__writer *w) {
     w->tx.edge = 0;
     if (w->slot) {
         give_up_bias(w);
+        lw__slot_unpark(w->lane, w->slot);
         lw__slot_free(w->slot, lw__slot_process(w->word) | LW__SLOT_WRITER, w->word);
     } else {
+        if (lw__load(&w->lane->ctl->lock) == w->word) lw__writer_park(w, false);
         lw__cas(&w->lane->ctl->lock, w->word, 0); /* pairs with the acquire of the next one's; only if it is ours */
     }
 }

@@ -174,6 +174,21 @@ static bool leaves_some(struct lw__writer *w, uint64_t over) {
     return fits(&sight, w->tx.pos, over + w->spare);
 }
 
+/* One that may be evicted is, if it is in the way. */
+static bool lets_pass(const struct lw__lane *lane, const struct lw__slot *slot, uint64_t over) {
+    uint64_t head = lw__load_acquire(&slot->cursor.pos), owner = lw__load_acquire(&slot->owner);
+    if (head >= LW__POSITION_END || over <= (head & ~UINT64_C(7)) + lane->ring) return true;
+    return !owner || owner & (LW__SLOT_EVICTED | LW__SLOT_LAG);
+}
+
+bool lw__writer_might_fit(const struct lw__writer *w, uint64_t size) {
+    uint64_t tail = lw__load_acquire(&w->lane->ctl->tail.pos) & ~UINT64_C(7), pos = w->tx.pos > tail ? w->tx.pos : tail;
+    uint64_t used = lw__load(&w->lane->ctl->slots_used);
+    for (uint32_t i = 0; i < used && i < w->lane->slots_max; i++)
+        if (!lets_pass(w->lane, &w->lane->slots[i], pos + size + 8)) return false;
+    return true;
+}
+
 int lw__writer_room(struct lw__writer *w, uint64_t end) {
     uint64_t over = end + 8;
 #ifdef LW_PLANT_LIMIT_WITHOUT_8

@@ -52,6 +52,8 @@ unsigned lw__lane_sweep(struct lw__lane *lane, uint64_t me, const struct lw__own
         if (!seen || (durable && !lane->evict_age) || !is_gone(owners, seen, &alive)) continue;
         if (durable)
             lw__slot_note_away(lane, &lane->slots[i], seen);
+        else if (lw__slot_is_parked(lane, &lane->slots[i]))
+            freed += lw__slot_put_down(lane, &lane->slots[i], seen, me);
         else
             freed += lw__slot_free(&lane->slots[i], seen, me);
     }
@@ -76,7 +78,10 @@ void lw__reader_bind(struct lw__reader *r, struct lw__lane *lane, struct lw__slo
                              .copies = was.copies,
                              .large = was.large,
                              .large_size = was.large_size};
-    r->rx = (struct lw__rx){.max = lane->record_max, .cursor = lossy ? &slot->seen : &slot->cursor};
+    r->rx = (struct lw__rx){.max = lane->record_max,
+                            .cursor = lossy ? &slot->seen : &slot->cursor,
+                            .wanted = lane->ctl->wanted,
+                            .masks = lw__mask_words(lane)};
     lw__reader_undivert(r);
 }
 
@@ -98,6 +103,7 @@ static struct lw__slot *take_free(struct lw__lane *lane, uint64_t owner) {
         raise_slots_used(lane, i + 1);
 #endif
         set_nowhere(slot); /* it is, unless a bit flipped in a file */
+        lw__slot_unpark(lane, slot);
         lw__store(&slot->seen.pos, LW__NOWHERE);
         lw__store(&slot->lost, 0);
         lw__store(&slot->missed, 0);
@@ -135,11 +141,31 @@ static bool change_word(struct lw__reader *r, uint64_t fresh) {
 /* By compare-and-swap of our own word: should the slot have been taken from us (a node file removed by hand makes the
  * living look dead), it is not ours to give. */
 void lw__reader_leave(struct lw__reader *r) {
-    if (lw__slot_kind(r->owner) == LW__SLOT_DURABLE)
+    if (lw__slot_kind(r->owner) == LW__SLOT_DURABLE) {
+        if (lw__slot_settled(lw__load_acquire(&r->slot->owner)) == r->owner) lw__slot_unpark(r->lane, r->slot);
         change_word(r, lw__slot_away(r->lane, r->owner)); /* the place stays */
-    else
-        for (uint64_t seen; lw__slot_settled(seen = lw__load_acquire(&r->slot->owner)) == r->owner;)
-            if (lw__slot_free(r->slot, seen, r->owner)) return;
+        return;
+    }
+    for (uint64_t seen; lw__slot_settled(seen = lw__load_acquire(&r->slot->owner)) == r->owner;) {
+        lw__slot_unpark(r->lane, r->slot);
+        if (lw__slot_free(r->slot, seen, r->owner)) return;
+    }
+}
+
+/* Ours in between, so that what it parked is ours to clear: a death here leaves a dead owner again. */
+bool lw__slot_put_down(const struct lw__lane *lane, struct lw__slot *slot, uint64_t seen, uint64_t me) {
+    bool durable = lw__slot_kind(seen) == LW__SLOT_DURABLE;
+    uint64_t ours = lw__slot_process(me) | (durable ? seen & 0xffff : LW__SLOT_PASSING);
+    if (!lw__cas(&slot->owner, seen, ours)) return false;
+    lw__slot_unpark(lane, slot);
+    if (!durable) set_nowhere(slot);
+    if (!durable) lw__store_release(&slot->owner, 0);
+    if (!durable) return true;
+    while (!lw__cas(&slot->owner, ours, lw__slot_away(lane, ours))) { /* a writer may evict it at any moment */
+        ours = lw__load_acquire(&slot->owner);
+        if (lw__slot_process(ours) != lw__slot_process(me)) return true;
+    }
+    return true;
 }
 
 bool lw__slot_subscribes(const struct lw__slot *slot) {
@@ -177,6 +203,7 @@ int lw__slot_inherit(struct lw__reader *r, struct lw__lane *lane, struct lw__slo
         if (lw__cas(&slot->owner, seen, owner | evicted)) break;
 #endif
     }
+    lw__slot_unpark(lane, slot);
     lw__store(&slot->ticket, ticket_for_one());
     lw__reader_bind(r, lane, slot, owner);
     return 0;

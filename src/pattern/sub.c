@@ -112,11 +112,12 @@ static void stare(const struct lw_sub *sub) {
 
 /* Nothing there. 0 look again, or what to return. */
 static int wait_turn(struct lw_sub *sub, struct lw__wait *wait) {
-    int moved = lw__topic_moved(&sub->topic);
+    int moved = lw__file_moved(&sub->file);
     if (moved) return moved == 1 ? lw__sub_follow(sub) : moved;
-    if (wait->turns == 0 && wait->timeout != 0) sub->waits++;
+    if (!wait->waited && wait->timeout != 0) sub->waits++;
+    wait->waited = true;
     int rc = lw__wait_turn(wait);
-    if (lw__wait_slept(wait)) lw__topic_napped(&sub->topic);
+    if (lw__wait_slept(wait)) lw__file_napped(&sub->file);
     if (rc <= 0) return rc;
     sub->refused += wait->timeout != 0;
     if (!sub->reader.by_copy) sub->reader.rx.looks = LOOKS;
@@ -124,13 +125,14 @@ static int wait_turn(struct lw_sub *sub, struct lw__wait *wait) {
 }
 
 int lw__sub_next_slow(struct lw_sub *sub, struct lw_msg *msg, int64_t timeout) {
-    struct lw__wait wait = lw__wait_for(timeout);
+    struct lw__wait wait = lw__wait_for(timeout, sub->waiter);
+    int rc;
+    if (sub->waiter->parked) lw__source_done(sub->waiter); /* we are awake: nobody has to ring */
     if (timeout) stare(sub);
-    for (;;) {
-        int rc = look(sub, msg);
-        if (rc != LW_EEMPTY) return rc;
-        if ((rc = wait_turn(sub, &wait))) return rc;
+    while ((rc = look(sub, msg)) == LW_EEMPTY && !(rc = wait_turn(sub, &wait))) {
     }
+    lw__wait_done(&wait);
+    return rc;
 }
 
 /* A subscriber that came back from eviction has its place beyond what it had been handed out. */
@@ -175,8 +177,8 @@ void lw_sub_rewind(struct lw_sub *sub) {
 /* A topic that was given another shape while it was empty has its messages in the new file. */
 static int go_where_they_are(struct lw_sub *sub) {
     struct lw__place tail;
-    const struct lw__lane *lane = &sub->topic.lane;
-    if (lw__topic_moved(&sub->topic) != 1 || lw__lane_tail(lane, &tail) || tail.pos != lane->id->start) return 0;
+    const struct lw__lane *lane = &sub->file.lane;
+    if (lw__file_moved(&sub->file) != 1 || lw__lane_tail(lane, &tail) || tail.pos != lane->id->start) return 0;
     return lw__sub_follow(sub);
 }
 
@@ -186,9 +188,9 @@ int lw_sub_seek(struct lw_sub *sub, enum lw_from from, uint64_t position) {
     if ((unsigned)from > LW_FROM_POSITION) return lw__fail(-EINVAL, "lw_sub_seek: from is %d", (int)from);
     int rc = go_where_they_are(sub);
     if (rc) return rc;
-    rc = lw__bus_enter(sub->topic.bus, true);
+    rc = lw__bus_enter(sub->file.bus, true);
     if (rc) return rc;
-    struct lw__owners owners = lw__topic_owners(sub->topic.bus);
+    struct lw__owners owners = lw__file_owners(sub->file.bus);
     lw_sub_rewind(sub);
     struct lw__place before = {.pos = sub->reader.rx.head, .number = sub->reader.rx.number};
     sub->reader.passed = 0;
@@ -202,12 +204,71 @@ int lw_sub_seek(struct lw_sub *sub, enum lw_from from, uint64_t position) {
     if (sub->owed || sub->untold || sub->told || lw__load(&sub->reader.slot->lost)) lw__reader_divert(&sub->reader);
     if (rc == LW_ENOSLOT) lw__sub_no_slot(sub);
     if (rc == LW_EPOSITION)
-        lw__fail(rc, "topic %s: no record begins at position %llu, or it is no longer retained", sub->topic.name,
+        lw__fail(rc, "%s: no record begins at position %llu, or it is no longer retained", sub->file.title,
                  (unsigned long long)position);
     if (rc == LW_ECORRUPT) lw__sub_corrupt(sub);
     if (rc == LW_ECLOSED || rc == -ENOMEM) lw__sub_failed(sub, rc);
-    lw__bus_leave(sub->topic.bus);
+    lw__bus_leave(sub->file.bus);
+    lw__sub_ring(sub); /* there may be room */
     return rc;
+}
+
+/* ---- in a group --------------------------------------------------------------------------------------------------- */
+
+static struct lw_sub *sub_of(struct lw__source *s) {
+    return (struct lw_sub *)(void *)((char *)s - offsetof(struct lw_sub, source));
+}
+
+static bool has_record(const struct lw_sub *sub) {
+    const struct lw__rx *rx = &sub->reader.rx;
+    const struct lw__lane *lane = &sub->file.lane;
+    uint64_t header, size;
+    if (lw__load_acquire((const uint64_t *)(const void *)(rx->ring + (rx->pos & rx->mask)))) return true;
+    if (sub->reader.by_copy && lw__load_acquire(&lane->ctl->horizon) > rx->pos) return true;
+    return lw__record_racy(lane, rx->pos, &header, &size) != 0;
+}
+
+bool lw__sub_is_due(const struct lw_sub *sub) {
+    if (sub->cut || sub->gone || sub->owed || sub->untold) return true;
+    if (lw__load_acquire(&sub->file.lane.state->superseded)) return true;
+    return has_record(sub) || (!sub->told && lw__load(&sub->reader.slot->lost));
+}
+
+static bool peek(struct lw__source *s) {
+    return lw__sub_is_due(sub_of(s));
+}
+
+static int look_for_group(struct lw__source *s, bool closely, struct lw_event *events, int room) {
+    (void)closely;
+    struct lw_sub *sub = sub_of(s);
+    if (!room || !lw__sub_is_due(sub)) return 0;
+    *events = (struct lw_event){.kind = LW_READABLE, .sub = sub};
+    return 1;
+}
+
+static void park(struct lw__source *s, bool on) {
+    if (!sub_of(s)->gone) lw__reader_park(&sub_of(s)->reader, on); /* gone: the slot is another's by now */
+}
+
+static void set_bell(struct lw__source *s, uint64_t bell) {
+    if (!sub_of(s)->gone) lw__reader_bell(&sub_of(s)->reader, bell);
+}
+
+void lw__sub_tick(struct lw_sub *sub) {
+    if (!sub->cut && !sub->gone) lw__file_napped(&sub->file);
+}
+
+static bool tick(struct lw__source *s, int64_t now) {
+    (void)now;
+    lw__sub_tick(sub_of(s));
+    return false;
+}
+
+const struct lw__source_ops lw__sub_ops = {
+    .look = look_for_group, .peek = peek, .park = park, .bell = set_bell, .tick = tick};
+
+int lw_sub_move(struct lw_sub *sub, struct lw_group *group, void *user) {
+    return sub->cut ? LW_EFORKED : lw__source_move(&sub->source, group, user);
 }
 
 /* ---- callback style ---------------------------------------------------------------------------------------------- */

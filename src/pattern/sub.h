@@ -3,11 +3,12 @@
 #ifndef LW_PATTERN_SUB_H
 #define LW_PATTERN_SUB_H
 
-#include "pattern/topic.h"
+#include "bus/group.h"
+#include "pattern/file.h"
 
 struct lw_sub {
     struct lw__reader reader; /* first: laneway/fast.h works on its beginning */
-    struct lw__topic topic;
+    struct lw__file file;
     struct lw__handle handle;
     char name[LW_NAME_MAX + 1]; /* "" when not durable */
     struct lw_shape shape;      /* as asked for; its schema is `schema` */
@@ -28,9 +29,28 @@ struct lw_sub {
     uint64_t refused;
     uint64_t lost;
     uint64_t evicted;
+    struct lw__source source;
+    struct lw__source *waiter; /* by which it waits: `source`, or that of the link whose end this is */
 };
 
+/* Does the next receive have something to say? Cheap. */
+bool lw__sub_is_due(const struct lw_sub *sub);
+extern const struct lw__source_ops lw__sub_ops;
+
+/* Looks for what nobody rings for: a file removed by hand. */
+void lw__sub_tick(struct lw_sub *sub);
+
 void lw__sub_free(struct lw_sub *sub);
+
+/*
+ * A side of a link opens its reading end: the durable place `name`, which exists, of the lane at `file` (title, name,
+ * path, kind and thrifty are looked at). With the bus entered. -ENOENT when there is no such file, LW_EHELD, LW_ECORRUPT
+ * (also without such a place), LW_EVERSION, ..., with text.
+ */
+int lw__sub_open_file(struct lw_sub **sub, struct lw_bus *bus, const struct lw__file *file, const char *name);
+
+/* lw_sub_close() with the bus entered. In a forked child nothing can be entered: lw_sub_close(). */
+void lw__sub_close_entered(struct lw_sub *sub);
 
 /* Says where it is corrupt. Returns LW_ECORRUPT. */
 int lw__sub_corrupt(struct lw_sub *sub);

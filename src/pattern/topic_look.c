@@ -12,21 +12,21 @@
 #include "base/options.h"
 #include "pattern/topic.h"
 
-static int begin_look(struct lw__topic *t, struct lw_bus *bus, const char *topic) {
+static int begin_look(struct lw__file *t, struct lw_bus *bus, const char *topic) {
     int rc = lw__bus_enter(bus, false);
     if (rc) return rc;
     rc = lw__topic_name(t, bus, topic);
-    if (!rc) rc = lw__topic_open_existing(t, LW__LOOK);
+    if (!rc) rc = lw__file_open_existing(t, LW__LOOK);
     if (rc) lw__bus_leave(bus);
     return rc;
 }
 
-static void end_look(struct lw__topic *t) {
-    lw__topic_close(t);
+static void end_look(struct lw__file *t) {
+    lw__file_close(t);
     lw__bus_leave(t->bus);
 }
 
-static int corrupt_at(const struct lw__topic *t, uint64_t pos, const char *what) {
+static int corrupt_at(const struct lw__file *t, uint64_t pos, const char *what) {
     return lw__fail(LW_ECORRUPT, "topic %s: %s/%s: position %llu: %s", t->name, t->bus->dir.path, t->path,
                     (unsigned long long)pos, what);
 }
@@ -34,12 +34,12 @@ static int corrupt_at(const struct lw__topic *t, uint64_t pos, const char *what)
 /* ---- the topic --------------------------------------------------------------------------------------------------- */
 
 /* The exclusive writer's word; 0: there is none, whoever else has it. */
-static uint64_t exclusive(const struct lw__topic *t) {
+static uint64_t exclusive(const struct lw__file *t) {
     uint64_t lock = lw__load_acquire(&t->lane.ctl->lock);
     return lock & 0xffff ? 0 : lock;
 }
 
-static void count_slots(const struct lw__topic *t, struct lw_topic_info *info) {
+static void count_slots(const struct lw__file *t, struct lw_topic_info *info) {
     for (uint32_t i = 0; i < t->lane.slots_max; i++) {
         uint64_t owner = lw__load_acquire(&t->lane.slots[i].owner);
         if (lw__slot_kind(owner) == LW__SLOT_WRITER)
@@ -52,7 +52,7 @@ static void count_slots(const struct lw__topic *t, struct lw_topic_info *info) {
 }
 
 int lw_topic_stat(struct lw_bus *bus, const char *topic, struct lw_topic_info *info) {
-    struct lw__topic t;
+    struct lw__file t;
     struct lw__place tail, oldest;
     struct lw_topic_info now;
     int rc = begin_look(&t, bus, topic);
@@ -87,12 +87,12 @@ end:
 
 /* ---- its publishers ---------------------------------------------------------------------------------------------- */
 
-static void fill_writer(struct lw__topic *t, uint64_t owner, struct lw_writer_info *info) {
+static void fill_writer(struct lw__file *t, uint64_t owner, struct lw_writer_info *info) {
     info->pid = lw__owner_who(t->bus, owner, info->node);
     info->alive = !lw__owner_gone(t->bus, owner);
 }
 
-static bool look_at_writer(struct lw__topic *t, uint32_t i, struct lw_writer_info *info) {
+static bool look_at_writer(struct lw__file *t, uint32_t i, struct lw_writer_info *info) {
     const struct lw__slot *slot = &t->lane.slots[i];
     uint64_t owner = lw__load_acquire(&slot->owner), word = lw__slot_process(owner) | (uint64_t)(i + 1) << 1;
     uint64_t lock = lw__load_acquire(&t->lane.ctl->lock), section = lw__load_acquire(&slot->section);
@@ -104,7 +104,7 @@ static bool look_at_writer(struct lw__topic *t, uint32_t i, struct lw_writer_inf
     return true;
 }
 
-static uint32_t look_at_writers(struct lw__topic *t, struct lw_writer_info *all) {
+static uint32_t look_at_writers(struct lw__file *t, struct lw_writer_info *all) {
     uint32_t n = 0;
     uint64_t sole = exclusive(t);
     for (uint32_t i = 0; i < t->lane.slots_max; i++) n += look_at_writer(t, i, &all[n]);
@@ -117,7 +117,7 @@ static uint32_t look_at_writers(struct lw__topic *t, struct lw_writer_info *all)
 
 int lw_topic_writers(struct lw_bus *bus, const char *topic,
                      int (*each)(const struct lw_writer_info *writer, void *user), void *user) {
-    struct lw__topic t;
+    struct lw__file t;
     int rc = begin_look(&t, bus, topic);
     if (rc) return rc;
     struct lw_writer_info *all = calloc(t.lane.slots_max + 1, sizeof *all);
@@ -132,7 +132,7 @@ int lw_topic_writers(struct lw_bus *bus, const char *topic,
 /* ---- its subscribers --------------------------------------------------------------------------------------------- */
 
 /* False: the slot is free, or someone is just coming or going. */
-static bool look_at_reader(struct lw__topic *t, uint32_t i, struct lw_reader_info *info) {
+static bool look_at_reader(struct lw__file *t, uint32_t i, struct lw_reader_info *info) {
     const struct lw__slot *slot = &t->lane.slots[i];
     uint64_t owner = lw__load_acquire(&slot->owner);
     struct lw__place place, tail;
@@ -159,7 +159,7 @@ static bool look_at_reader(struct lw__topic *t, uint32_t i, struct lw_reader_inf
     return true;
 }
 
-static int look_at_readers(struct lw__topic *t, struct lw_reader_info **out, uint32_t *count) {
+static int look_at_readers(struct lw__file *t, struct lw_reader_info **out, uint32_t *count) {
     struct lw_reader_info *all = calloc(t->lane.slots_max, sizeof *all);
     if (!all) return lw__fail(-ENOMEM, "topic %s: no memory", t->name);
     struct lw_reader_info *slowest = NULL;
@@ -178,7 +178,7 @@ static int look_at_readers(struct lw__topic *t, struct lw_reader_info **out, uin
 
 int lw_topic_readers(struct lw_bus *bus, const char *topic,
                      int (*each)(const struct lw_reader_info *reader, void *user), void *user) {
-    struct lw__topic t;
+    struct lw__file t;
     struct lw_reader_info *all = NULL;
     uint32_t count = 0;
     int rc = begin_look(&t, bus, topic);
@@ -193,7 +193,7 @@ int lw_topic_readers(struct lw_bus *bus, const char *topic,
 /* ---- verify ------------------------------------------------------------------------------------------------------ */
 
 int lw_topic_verify(struct lw_bus *bus, const char *topic, struct lw_verify_result *result) {
-    struct lw__topic t;
+    struct lw__file t;
     struct lw__lane_check check;
     int rc = begin_look(&t, bus, topic);
     if (rc) return rc;

@@ -15,7 +15,7 @@ static int wait_out(struct lw__wait *wait) {
 }
 
 static void zero_never_waits(void **state) {
-    struct lw__wait wait = lw__wait_for(0);
+    struct lw__wait wait = lw__wait_for(0, NULL);
     (void)state;
     assert_int_equal(lw__wait_turn(&wait), 1);
     assert_int_equal(lw__wait_turn(&wait), 1);
@@ -26,7 +26,7 @@ static void a_timeout_is_kept(void **state) {
     const int64_t times[] = {1, 1000, LW_MS(1) / 2, LW_MS(3), LW_MS(20)};
     (void)state;
     for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
-        struct lw__wait wait = lw__wait_for(times[i]);
+        struct lw__wait wait = lw__wait_for(times[i], NULL);
         int64_t begin = t_now();
         assert_int_equal(wait_out(&wait), 1);
         assert_true(t_now() - begin >= times[i]);
@@ -36,7 +36,7 @@ static void a_timeout_is_kept(void **state) {
 }
 
 static void forever_goes_on_and_sleeps_at_last(void **state) {
-    struct lw__wait wait = lw__wait_for(LW_FOREVER);
+    struct lw__wait wait = lw__wait_for(LW_FOREVER, NULL);
     int turns = 0;
     (void)state;
     for (; !lw__wait_slept(&wait); turns++) assert_int_equal(lw__wait_turn(&wait), 0);
@@ -53,7 +53,7 @@ static void the_longest_timeout_does_not_overflow(void **state) {
     const int64_t times[] = {INT64_MAX, INT64_MAX - 1, INT64_MAX / 2};
     (void)state;
     for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
-        struct lw__wait wait = lw__wait_for(times[i]);
+        struct lw__wait wait = lw__wait_for(times[i], NULL);
         while (!lw__wait_slept(&wait)) assert_int_equal(lw__wait_turn(&wait), 0);
         assert_int_equal(lw__wait_turn(&wait), 0);
     }
@@ -70,7 +70,7 @@ static void a_signal_handler_ends_it(void **state) {
     (void)state;
     sigaction(SIGALRM, &act, NULL);
     for (int i = 0; i < 2; i++) {
-        struct lw__wait wait = lw__wait_for(times[i]);
+        struct lw__wait wait = lw__wait_for(times[i], NULL);
         setitimer(ITIMER_REAL, &often, NULL);
         int rc = wait_out(&wait);
         setitimer(ITIMER_REAL, &never, NULL);

@@ -67,7 +67,7 @@ static void every_field_has_its_golden_place(void **state) {
         uint64_t want;
     } golden[] = {
         {0, 8, 0x454e414c59574c0a},
-        {8, 4, 2},
+        {8, 4, 3},
         {12, 4, 0x100012ce /* fingerprint */},
         {32, 8, 65536},
         {40, 4, 5},
@@ -80,12 +80,16 @@ static void every_field_has_its_golden_place(void **state) {
         {4128, 8, 65536 * 3},
         {4136, 8, 77},        /* lock, tail, number */
         {4224, 8, 65536 * 3}, /* horizon */
-        {4608, 8, 0},         /* slots used */
+        {4232, 8, 0},         /* the exclusive writer's bell */
+        {4352, 8, 0},
+        {4480, 8, 0}, /* parked, wanted */
+        {4608, 8, 0}, /* slots used */
         {5120, 8, 65536 * 3},
         {5128, 8, 77},
         {5120 + 63 * 16, 8, 65536 * 3}, /* marks */
         {6144, 8, 0},
-        {6144 + 128, 8, UINT64_MAX}, /* slot 0: nobody, nowhere */
+        {6144 + 128, 8, UINT64_MAX}, /* slot 0: nobody, nowhere, no bell */
+        {6144 + 160, 8, 0},
         {6144 + 4 * 256, 8, 0},
         {6144 + 4 * 256 + 128, 8, UINT64_MAX},
         {6144 + 5 * 256 + 128, 8, 0}, /* behind the last slot */
@@ -169,8 +173,8 @@ static void another_version_or_layout_is_told_with_both(void **state) {
     int fd = formatted(&shape);
     patch(fd, 8, &version, 4);
     assert_fails(try_map(fd, LW__READ), LW_EVERSION, "dir/x.lane: ");
-    assert_fails(try_map(fd, LW__READ), LW_EVERSION, "version 7, this library reads version 2");
-    version = 2;
+    assert_fails(try_map(fd, LW__READ), LW_EVERSION, "version 7, this library reads version 3");
+    version = 3;
     patch(fd, 8, &version, 4);
     patch(fd, 12, &fingerprint, 4);
     snprintf(both, sizeof both, "deadbeef, this library has %08x", LW__LANE_FINGERPRINT);

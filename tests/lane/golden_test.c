@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * golden_test - files of format version 1, kept in tests/golden, stay readable and are written the same way again.
+ * golden_test - files of format version 3, kept in tests/golden, stay readable and are written the same way again.
  *
  * tests/golden/README.md says what is in each. They are made by the functions make_*() below, with a fixed uuid and
  * boot id and fixed tickets, so that making them again gives the same bytes, checksum and all.
@@ -433,14 +433,15 @@ static void expect_version_refused(const char *name, uint32_t version, const cha
     unsigned char page[SIZE_MAX_OF_ALL];
     make_other(page, version, 0x12345678);
     compare(name, page, LW__PAGE);
-    expect_refused(name, theirs, "version 2");
+    expect_refused(name, theirs, "version 3");
 }
 
 static void a_file_of_another_version_is_refused_naming_both(void **state) {
     (void)state;
     NEEDS_SMALL_PAGES();
     expect_version_refused("version-1.lane", 1, "version 1");
-    expect_version_refused("version-3.lane", 3, "version 3");
+    expect_version_refused("version-2.lane", 2, "version 2");
+    expect_version_refused("version-4.lane", 4, "version 4");
 }
 
 static void a_file_of_another_layout_is_refused_naming_both(void **state) {

@@ -9,7 +9,7 @@
 
 #include "util/topic_util.h"
 
-enum { THREADS = 8 };
+enum { THREADS = 8, BELLS = 32 };
 
 static bool over;
 
@@ -157,14 +157,16 @@ static int no_reader(const struct lw_reader_info *reader, void *user) {
 static void threads_open_close_look_and_send_on_one_bus(void **state) {
     static void *(*const bodies[THREADS])(void *) = {send_and_receive, send_only,      receive_only,   receive_only,
                                                      open_and_close,   open_and_close, open_and_close, look_and_tidy};
+    int none = t_descriptors();
     struct lw_bus *bus = tt_bus(*state, NULL);
     lw_pub_close(tt_pub(bus, "flow"));
     int before = t_descriptors();
     run(bus, bodies, t_loops(2000) + 200);
-    assert_int_equal(t_descriptors(), before);
+    assert_in_range(t_descriptors(), before, before + BELLS); /* the bells that were rung stay open for the next time */
     assert_ok(lw_topic_readers(bus, "flow", no_reader, NULL));
     assert_ok(lw_topic_readers(bus, "turns", no_reader, NULL));
     assert_ok(lw_bus_close(bus));
+    assert_int_equal(t_descriptors(), none);
 }
 
 static void threads_go_on_while_others_fork(void **state) {

@@ -153,7 +153,7 @@ static void garbage_and_files_of_others(void **state) {
     told_by_all(bus, LW_ECORRUPT, "not a lane file", "");
     tt_poke(lane, 0, page, sizeof page);
     tt_poke(lane, TT_LANE_VERSION, &nine, sizeof nine);
-    told_by_all(bus, LW_EVERSION, "version 9", "version 2");
+    told_by_all(bus, LW_EVERSION, "version 9", "version 3");
     tt_poke(lane, 0, page, sizeof page);
     tt_poke(lane, TT_LANE_FINGERPRINT, &nine, sizeof nine);
     told_by_all(bus, LW_EVERSION, "fingerprint 00000009", "this library has");

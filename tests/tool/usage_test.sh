@@ -4,7 +4,7 @@
 # shellcheck source=tests/tool/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-commands="pub sub create ls info verify forget rm clean bench"
+commands="pub sub create echo-server echo ls info verify forget rm clean bench"
 
 case_alone_it_shows_the_usage_and_fails() {
     expect 2 "$LANEWAY"
@@ -63,6 +63,13 @@ case_wrong_number_of_arguments() {
     expect 2 lw rm a b
     expect 2 lw clean a
     expect 2 lw ls everything
+    expect 2 lw ls topics t
+    has err "'t' is one argument too many"
+    expect 2 lw ls links a b
+    expect 2 lw echo
+    expect 2 lw echo a b
+    expect 2 lw echo-server
+    expect 2 lw echo-server a b
     expect 2 lw bench no-such-bench
 }
 
@@ -80,6 +87,15 @@ case_values_are_read_strictly() {
     for bad in --from=then --from=-1 --format=xml --timeout=x --max-lag=0 --max-lag=x --max-lag=1k --lossy=1; do
         expect 2 lw sub t "$bad"
         has err "^laneway sub: ${bad%%=*}"
+    done
+    for bad in --count=0 --size=23 --size=x --size=0 --rate=0 --window=0 --spin=x --spin=-1 --spin=1.5 --timeout=x --ring=3M \
+        --as= --quiet=1; do
+        expect 2 lw echo t "$bad"
+        has err "^laneway echo: ${bad%%=*}"
+    done
+    for bad in --threads=0 --threads=65 --threads=x --refuse= --spin=x --quiet=1; do
+        expect 2 lw echo-server t "$bad"
+        has err "^laneway echo-server: ${bad%%=*}"
     done
     expect 2 lw pub t --count
     has err '--count needs a value'
@@ -136,6 +152,11 @@ case_bad_names() {
     expect 2 lw pub ../t x
     expect 2 lw pub --node .n t x
     expect 2 lw info 'a//b'
+    expect 2 lw echo-server a/b
+    has err 'a/b'
+    expect 2 lw echo-server .a
+    expect 2 lw echo ../a
+    expect 2 lw echo a --as b/c
 }
 
 case_bus_from_the_environment() {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* ls.c - `laneway ls`: lists the topics or the nodes of a bus. */
+/* ls.c - `laneway ls`: lists the topics, the nodes or (links.c) the links of a bus. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,12 +15,15 @@ static const struct option_row rows[] = {
 
 static const struct usage usage = {
     .command = "ls",
-    .arguments = "[topics|nodes]",
-    .about = "Lists the topics of the bus, or its nodes. With --json one object a line. A topic that\n"
-             "can not be read does not hide the others; the exit code is 1 then.",
+    .arguments = "[topics|nodes|links [PATTERN]]",
+    .about = "Lists the topics of the bus, its nodes, or its links. With --json one object a line. What\n"
+             "can not be read does not hide the others; the exit code is 1 then.\n\n"
+             "PATTERN picks links: SERVER/CLIENT or SERVER, with * ? [...] as in a shell. Of a link it\n"
+             "tells who has it open on either side, and the messages that nobody has released: up to\n"
+             "the server, and down to the client.",
     .rows = rows,
     .least = 0,
-    .most = 1,
+    .most = 2,
 };
 
 struct listing {
@@ -102,14 +105,25 @@ static int list(struct lw_bus *bus, bool nodes) {
     return EXIT_FAILED;
 }
 
+enum listed { TOPICS, NODES, LINKS };
+
+static enum listed what_of(const char *word) {
+    static const char *const words[] = {"topics", "nodes", "links"};
+    for (unsigned i = 0; i < sizeof words / sizeof *words; i++)
+        if (!word || !strcmp(word, words[i])) return (enum listed)i;
+    options_refuse(&usage, "'%s' is neither topics nor nodes nor links", word);
+}
+
 int ls_main(int argc, char **argv) {
     struct lw_bus *bus;
-    const char *what = argv[options_read(&usage, argc, argv)];
-    bool nodes = what && !strcmp(what, "nodes");
-    if (what && !nodes && strcmp(what, "topics")) options_refuse(&usage, "'%s' is neither topics nor nodes", what);
+    char **args = argv + options_read(&usage, argc, argv);
+    enum listed what = what_of(args[0]);
+    const char *pattern = args[0] ? args[1] : NULL;
+    if (pattern && what != LINKS) options_refuse(&usage, "'%s' is one argument too many", pattern);
+    if (pattern) links_check(&usage, pattern);
     int result = bus_observe(&bus);
     if (result) return result;
-    result = list(bus, nodes);
+    result = what == LINKS ? links_list(bus, pattern, long_form) : list(bus, what == NODES);
     lw_bus_close(bus);
     return result;
 }

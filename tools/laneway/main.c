@@ -18,11 +18,13 @@ static const struct command {
     {"pub", pub_main, "publish a message, or stdin cut into messages"},
     {"sub", sub_main, "subscribe and write the messages to stdout or a file"},
     {"create", create_main, "make a topic"},
-    {"ls", ls_main, "list the topics or the nodes of a bus"},
+    {"echo-server", echo_server_main, "answer each message of every link with the same"},
+    {"echo", echo_main, "send messages to an echo-server, check and time the answers"},
+    {"ls", ls_main, "list the topics, the nodes or the links of a bus"},
     {"info", info_main, "show a topic: shape, publishers, subscribers, who holds back"},
     {"verify", verify_main, "check all that a topic holds"},
     {"forget", forget_main, "free the place of a durable subscriber"},
-    {"rm", rm_main, "remove a topic"},
+    {"rm", rm_main, "remove a topic, or links"},
     {"clean", clean_main, "take back what dead processes left"},
     {"bench", bench_main, "measure speed"},
 };
@@ -31,7 +33,7 @@ enum { COMMANDS = sizeof commands / sizeof commands[0] };
 static void print_usage(FILE *to) {
     fprintf(to, "usage: laneway COMMAND [options] [arguments]\n"
                 "       laneway COMMAND --help\n\ncommands:\n");
-    for (size_t i = 0; i < COMMANDS; i++) fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].what);
+    for (size_t i = 0; i < COMMANDS; i++) fprintf(to, "  %-12s %s\n", commands[i].name, commands[i].what);
     fprintf(to, "\nevery command takes --bus DIR and --json; laneway --version tells the version\n");
 }
 

@@ -22,6 +22,7 @@ static int exit_code(int code) {
         return EXIT_USAGE;
     case LW_ENOTOPIC:
     case LW_ENOBUS:
+    case LW_ENOLINK:
         return EXIT_NO_TOPIC;
     case LW_EEMPTY:
         return EXIT_TIMEOUT;

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* rm.c - `laneway rm`: removes a topic with what is in it. */
+/* rm.c - `laneway rm`: removes a topic, or (links.c) links, with what is in them. */
+#include <string.h>
+
 #include "tool.h"
 
 static bool force;
@@ -11,12 +13,14 @@ static const struct option_row rows[] = {
 
 static const struct usage usage = {
     .command = "rm",
-    .arguments = "TOPIC",
-    .about = "Removes a topic with what is in it. Refused while live processes have it open; with\n"
-             "--force they are told that it is closed.",
+    .arguments = "TOPIC | links PATTERN",
+    .about = "Removes a topic, or the links that fit PATTERN, with what is in them. Refused while live\n"
+             "processes have it open; with --force they are told that it is closed.\n\n"
+             "PATTERN is SERVER/CLIENT or SERVER, with * ? [...] as in a shell: 'Server2018*'. Says for\n"
+             "each link how many messages were discarded that nobody had released.",
     .rows = rows,
     .least = 1,
-    .most = 1,
+    .most = 2,
 };
 
 static int remove_topic(struct lw_bus *bus, const char *topic) {
@@ -34,10 +38,14 @@ static int remove_topic(struct lw_bus *bus, const char *topic) {
 
 int rm_main(int argc, char **argv) {
     struct lw_bus *bus;
-    const char *topic = argv[options_read(&usage, argc, argv)];
+    char **args = argv + options_read(&usage, argc, argv);
+    const char *pattern = args[1];
+    if (pattern && strcmp(args[0], "links") != 0)
+        options_refuse(&usage, "'%s' is one argument too many; only links take a pattern", pattern);
+    if (pattern) links_check(&usage, pattern);
     int result = bus_join_there(&bus);
     if (result) return result;
-    result = remove_topic(bus, topic);
+    result = pattern ? links_remove(bus, pattern, force) : remove_topic(bus, args[0]);
     lw_bus_close(bus);
     return result;
 }

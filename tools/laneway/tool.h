@@ -99,6 +99,7 @@ const char *parse_type(const char *text, void *value);    /* uint16_t */
 const char *parse_size(const char *text, void *value);    /* uint64_t: 65536, 64K, 1M, 2G */
 const char *parse_room(const char *text, void *value);    /* the same, not 0 */
 const char *parse_seconds(const char *text, void *value); /* int64_t, nanoseconds: 2, 0.5 */
+const char *parse_spin(const char *text, void *value);    /* int64_t, nanoseconds: 20 is 20,000 */
 const char *parse_age(const char *text, void *value);     /* int64_t, nanoseconds, whole seconds: 90, 90s, 15m, 48h */
 const char *parse_ring(const char *text, void *value);    /* uint64_t */
 const char *parse_slots(const char *text, void *value);   /* uint32_t */
@@ -138,6 +139,15 @@ uint32_t slots_taken(const struct lw_topic_info *info);
 /* Writes a topic's shape and state into an open object: the fields that ls, create and info share. */
 void json_topic(struct json *json, const char *topic, const struct lw_topic_info *info);
 
+/* ---- links.c ----------------------------------------------------------------------------------------------------- */
+
+/* What a pattern for links is made of: shell wildcards over SERVER/CLIENT, or SERVER alone. Refuses what no name fits. */
+void links_check(const struct usage *usage, const char *pattern);
+
+/* Lists, or removes, the links that fit (NULL: all). An exit code. */
+int links_list(struct lw_bus *bus, const char *pattern, bool long_form);
+int links_remove(struct lw_bus *bus, const char *pattern, bool force);
+
 /* ---- bus.c ------------------------------------------------------------------------------------------------------- */
 
 /* Open the bus that the common options name. 0, or the exit code after saying what failed. */
@@ -176,6 +186,8 @@ void progress_end(struct progress *progress);
 int pub_main(int argc, char **argv);
 int sub_main(int argc, char **argv);
 int create_main(int argc, char **argv);
+int echo_main(int argc, char **argv);
+int echo_server_main(int argc, char **argv);
 int ls_main(int argc, char **argv);
 int info_main(int argc, char **argv);
 int verify_main(int argc, char **argv);

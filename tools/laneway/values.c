@@ -89,6 +89,14 @@ const char *parse_seconds(const char *text, void *value) {
     return NULL;
 }
 
+/* Microseconds. */
+const char *parse_spin(const char *text, void *value) {
+    uint64_t n;
+    if (parse_number(text, &n) || n > UINT32_MAX) return "a whole number of microseconds";
+    *(int64_t *)value = LW_US((int64_t)n);
+    return NULL;
+}
+
 /* A topic counts ages in whole seconds, 32 bits of them. */
 const char *parse_age(const char *text, void *value) {
     static const char expected[] = "a time such as 90 (seconds), 90s, 15m or 48h, from 1s to 1193046h";
