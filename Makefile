@@ -39,7 +39,7 @@ peers: ## 10,000 peers and links: deaths seen, none reported falsely, what they 
 	@scripts/build gcc
 	@scripts/peers build/gcc
 
-demo: all ## 100 MB through a topic while everybody is killed; nothing lost, nothing twice
+demo: all ## 128 MB through a topic, orders over links, while everybody is killed; nothing lost, nothing twice
 	@build/demo/demo
 
 bench: all ## the benchmarks, as JSON

@@ -17,6 +17,12 @@ struct order {
     double price;
 };
 
+/* Its client does not read. The order comes again, but is not told of before there is room for the answer. */
+static void wait_for_room(struct lw_link *link) {
+    lw_link_rewind(link);
+    lw_link_pause(link, 1);
+}
+
 /* One order a call: what is left is told again by the next poll. */
 static void answer(struct lw_link *link) {
     struct lw_link_info info = LW_LINK_INFO_INIT;
@@ -29,16 +35,14 @@ static void answer(struct lw_link *link) {
     if (msg.number < info.sent || lw_link_send(link, 2, &cost, sizeof cost, 0) >= 0)
         lw_link_release(link, &msg); /* answered: now, or before a crash */
     else
-        lw_link_rewind(link); /* no room: its client does not read; it comes again */
+        wait_for_room(link);
 }
 
 /* A new client, told by the server; or one that started anew while its link is open here, told by the link. */
 static void admit(const struct lw_event *event, struct lw_group *group) {
-    static char a_link[] = "link"; /* the server's events are without */
-    struct lw_accept_options options = {.size = sizeof options, .user = a_link};
     struct lw_login login = LW_LOGIN_INIT;
-    int got = event->user ? lw_link_login(event->link, &login) : lw_server_login(event->server, &login);
-    if (got == 1 && lw_login_accept(&login, event->user ? NULL : group, &options, NULL) == 0)
+    int got = event->code ? lw_link_login(event->link, &login) : lw_server_login(event->server, &login);
+    if (got == 1 && lw_login_accept(&login, event->code ? NULL : group, NULL, NULL) == 0)
         printf("%s is in\n", login.client);
 }
 
@@ -54,6 +58,7 @@ int main(void) {
         for (int i = 0; i < n; i++) {
             if (events[i].kind == LW_LOGIN) admit(&events[i], group);
             if (events[i].kind == LW_READABLE) answer(events[i].link);
+            if (events[i].kind == LW_WRITABLE) lw_link_pause(events[i].link, 0);
         }
     }
     return fprintf(stderr, "%s\n", lw_strerror(n)), 1;

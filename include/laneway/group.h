@@ -48,7 +48,7 @@ enum lw_event_kind {
 
 struct lw_event {
     enum lw_event_kind kind;
-    int code;   /* LW_DOWN: why */
+    int code;   /* LW_DOWN: why. LW_LOGIN: 0 of a server, 1 of a link */
     void *user; /* of the handle */
     union {     /* the handle; none for LW_WOKEN */
         struct lw_sub *sub;

@@ -103,9 +103,9 @@ LW_API void lw_server_close(struct lw_server *server);
 
 /* A client wants in. */
 struct lw_login {
-    size_t size; /* sizeof (struct lw_login), set by the caller */
-    struct lw_server *server;
-    struct lw_link *link; /* this side has the link open already: the client started anew. Else NULL */
+    size_t size;              /* sizeof (struct lw_login), set by the caller */
+    struct lw_server *server; /* not to be used once it is closed */
+    struct lw_link *link;     /* this side has the link open already: the client started anew. Else NULL */
     char client[LW_NAME_MAX + 1];
     int alive;        /* 0: the client is away, and left messages that nobody has taken */
     uint64_t unread;  /* messages from it that are not released yet */
@@ -183,6 +183,10 @@ LW_API int lw_login_refuse(struct lw_login *login, const char *why);
  * wakes once for all of it. */
 LW_API void lw_link_cork(struct lw_link *link);
 LW_API void lw_link_uncork(struct lw_link *link);
+
+/* Nothing of what comes is told until it is resumed (`paused` 0): for who has no room for answers, and waits for
+ * LW_WRITABLE before it goes on reading. All other events are told; receiving works the same. */
+LW_API void lw_link_pause(struct lw_link *link, int paused);
 
 /* Numbers of messages in both directions, since the link was made. A message's own is in lw_msg.number. A server that
  * answers each request once knows from `sent` which requests it had answered before a crash. */

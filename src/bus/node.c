@@ -23,7 +23,7 @@
 enum {
     LIFE_BYTE = 0,
     POOL = LW__TABLE_ROWS - 1,
-    CLEANER = 20000000 /* ns: a cleaner holds the lock for a moment, and that is not a live node */
+    CLEANER = 100000000 /* ns: a cleaner holds the lock for a moment, and who was killed until its memory is gone */
 };
 
 void lw__node_path(char path[LW__NODE_PATH], const char *name) {

@@ -47,7 +47,7 @@ static inline int64_t lw__setup_wait(void) {
 
 /* Whoever cleans up after a dead process, or starts under its name, holds its lock for a moment: then it looks alive. */
 static inline int64_t lw__a_moment(void) {
-    return LW_MS(20);
+    return LW_MS(100);
 }
 
 /* ---- file.c: opening --------------------------------------------------------------------------------------------- */

@@ -171,7 +171,7 @@ static void note_told(struct lw_link *link, int kind) {
 static int tell_changes(struct lw_link *link, struct lw_event *events, int room) {
     int n = 0;
     for (int kind; n < room && (kind = next_change(link)); n++) {
-        int code = kind == LW_DOWN ? link->down_code : 0;
+        int code = kind == LW_DOWN ? link->down_code : kind == LW_LOGIN;
         events[n] = (struct lw_event){.kind = (enum lw_event_kind)kind, .code = code, .link = link};
         note_told(link, kind);
     }
@@ -215,9 +215,13 @@ static bool has_news(const struct lw_link *link) {
     return link->state == LW_LINK_UP && lw__owner_closed(link->bus, link->peer);
 }
 
+static bool is_readable(const struct lw_link *link) {
+    return !link->paused && lw__sub_is_due(link->ends.in);
+}
+
 static bool peek(struct lw__source *s) {
     struct lw_link *link = link_of(s);
-    return has_news(link) || lw__sub_is_due(link->ends.in) || lw__pub_is_due(link->ends.out);
+    return has_news(link) || is_readable(link) || lw__pub_is_due(link->ends.out);
 }
 
 static int look(struct lw__source *s, bool closely, struct lw_event *events, int room) {
@@ -225,19 +229,19 @@ static int look(struct lw__source *s, bool closely, struct lw_event *events, int
     if (closely) lw__link_review(link);
     if (link->untold >> LW_LOGIN & 1) s->attention = true; /* until it is taken */
     int n = closely ? tell_changes(link, events, room) : 0;
-    bool seen = !closely && !s->polled && s->rx->mask; /* its ring showed something, or we would not be here */
-    if (n < room && lw__pub_is_due(link->ends.out)) {  /* before what is told again and again */
+    bool seen = !closely && !s->polled && s->rx && s->rx->mask; /* its ring showed something, or we would not be here */
+    if (n < room && lw__pub_is_due(link->ends.out)) {           /* before what is told again and again */
         lw__pub_told(link->ends.out);
         events[n++] = (struct lw_event){.kind = LW_WRITABLE, .link = link};
     }
-    if (n < room && (seen || lw__sub_is_due(link->ends.in)))
-        events[n++] = (struct lw_event){.kind = LW_READABLE, .link = link};
+    if (n < room && (seen || is_readable(link))) events[n++] = (struct lw_event){.kind = LW_READABLE, .link = link};
     if (closely && n == room) s->attention = true; /* there may be more */
     return n;
 }
 
 static void park(struct lw__source *s, bool on) {
-    if (!link_of(s)->ends.in->gone) lw__reader_park(&link_of(s)->ends.in->reader, on);
+    const struct lw_link *link = link_of(s);
+    if (!link->ends.in->gone && !(on && link->paused)) lw__reader_park(&link->ends.in->reader, on);
     lw__pub_park(link_of(s)->ends.out, on);
 }
 
@@ -437,6 +441,13 @@ int lw_link_open(struct lw_link **out, struct lw_group *group, const char *serve
     else
         *out = link;
     return rc;
+}
+
+void lw_link_pause(struct lw_link *link, int paused) {
+    if (link->cut || link->paused == (paused != 0)) return;
+    link->paused = paused != 0;
+    link->source.rx = paused ? NULL : &link->ends.in->reader.rx;
+    lw__source_renew(&link->source);
 }
 
 /* ---- looking ------------------------------------------------------------------------------------------------------ */

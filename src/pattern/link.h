@@ -41,6 +41,7 @@ struct lw_link {
     char server_name[LW_NAME_MAX + 1];
     char client_name[LW_NAME_MAX + 1];
     bool cut;
+    bool paused; /* what comes is not told */
     enum lw_link_state state;
     unsigned untold; /* LW_LOGIN, LW_STUCK, LW_MOVING to be told: a bit for each */
     bool told_up;    /* what the user knows: that it is up, with whom ... */

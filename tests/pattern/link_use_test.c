@@ -452,6 +452,35 @@ static void time_may_be_passed_in(void **state) {
     tl_pair_end(&p);
 }
 
+static void a_paused_link_tells_of_room_but_not_of_messages(void **state) {
+    struct tl_pair p = tl_pair(*state);
+    struct lw_msg msg;
+    tl_send_many(p.up, 0, 3);
+    tl_told(&p.server, LW_READABLE, p.down);
+    uint64_t full = tl_send_all(p.down, 0);
+    lw_link_pause(p.down, 1);
+    assert_true(tl_quiet(&p.server, LW_MS(20)));
+    tl_send_many(p.up, 3, 2); /* also what comes later, awake and asleep */
+    assert_true(tl_quiet(&p.server, LW_MS(2)));
+    assert_true(tl_gets(p.up, 0, full));
+    tl_told(&p.server, LW_WRITABLE, p.down);
+    assert_true(tl_quiet(&p.server, LW_MS(2)));
+    assert_int_equal(lw_link_next(p.down, &msg, 0), 1); /* receiving works the same */
+    lw_link_rewind(p.down);
+    lw_link_pause(p.down, 0);
+    tl_told(&p.server, LW_READABLE, p.down);
+    assert_true(tl_gets_only(p.down, 0, 5));
+    assert_true(tl_quiet(&p.server, LW_MS(2)));
+    tl_send_many(p.up, 5, 1);
+    tl_told(&p.server, LW_READABLE, p.down);
+    assert_true(tl_gets_only(p.down, 5, 1));
+    lw_link_pause(p.down, 1);
+    lw_link_close(p.up, 0, NULL);
+    p.up = NULL;
+    tl_told(&p.server, LW_DOWN, p.down);
+    tl_pair_end(&p);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         t_test(every_way_of_sending_and_receiving_in_both_directions),
@@ -467,6 +496,7 @@ int main(void) {
         t_test(with_room_for_one_event_each_comes_in_its_turn),
         t_test(changes_are_told_once_and_in_order),
         t_test(a_login_on_an_open_link_is_told_until_it_is_taken_and_given_once),
+        t_test(a_paused_link_tells_of_room_but_not_of_messages),
         t_test(time_may_be_passed_in),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
