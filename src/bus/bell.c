@@ -30,7 +30,7 @@
 
 #include "base/err.h"
 
-enum { VERSION = 1, TURN_SHIFT = 2, PATH = sizeof "bells/.4294967295~" + LW_NAME_MAX, SPREAD = 16 };
+enum { VERSION = 1, TURN_SHIFT = 2, PATH = sizeof "bells/.4294967295~" + LW_NAME_MAX, SPREAD = 16, TRIES = 100 };
 static const char magic[8] = "LANEBEL";
 
 _Static_assert(offsetof(struct lw__bell_page, word) == 64, "word at 64");
@@ -59,7 +59,7 @@ static int make_fifo(struct lw_bus *bus, const char *path) {
     return rc;
 }
 
-static int make_page(struct lw__bell *bell, struct lw_bus *bus, const char *path) {
+static int make_page_once(struct lw__bell *bell, struct lw_bus *bus, const char *path) {
     char temp[LW__TEMP_MAX];
     struct lw__bell_page head = {.version = VERSION, .words = bell->words};
     memcpy(head.magic, magic, sizeof magic);
@@ -71,7 +71,17 @@ static int make_page(struct lw__bell *bell, struct lw_bus *bus, const char *path
     rc = rc ? rc : lw__temp_link(&bus->dir, fd, temp, path, true);
     if (rc) lw__temp_drop(&bus->dir, temp);
     close(fd);
-    return rc ? lw__fail(rc, "%s/%s: %s", bus->dir.path, path, strerror(-rc)) : 0;
+    if (!rc) return 0;
+    lw__unmap(bell->page, file_size(bell->words));
+    bell->page = NULL;
+    return lw__fail(rc, "%s/%s: %s", bus->dir.path, path, strerror(-rc));
+}
+
+/* Again when a cleaner took the unfinished file for a dead one's. */
+static int make_page(struct lw__bell *bell, struct lw_bus *bus, const char *path) {
+    int rc = -ENOENT;
+    for (int tries = 0; rc == -ENOENT && tries < TRIES; tries++) rc = make_page_once(bell, bus, path);
+    return rc;
 }
 
 int lw__bell_make(struct lw__bell *bell, struct lw_bus *bus, uint32_t words) {

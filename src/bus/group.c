@@ -285,6 +285,7 @@ static void tick_one(struct lw_group *g, struct lw__source *s, int64_t now) {
 /* At some of the handles, those that were not looked at for longest. */
 static void tick(struct lw_group *g, int64_t now) {
     uint32_t met = 0;
+    if (lw__bell_has_rung(&g->bell)) collect(g); /* what is left then, nobody rang for: or is about to, just now */
     for (uint32_t i = 0; i < g->table_top && met < TICK_HANDLES; i++) {
         if (++g->tick_next >= g->table_top) g->tick_next = 0;
         struct lw__source *s = g->table[g->tick_next];

@@ -31,12 +31,15 @@ static int64_t time_left(struct lw__wait *wait, int64_t most) {
     return left < most ? left : most;
 }
 
-/* First the bits and one more look by the caller, then the sleep. What woke us may have cleared the bits. */
+/* First the bits and one more look by the caller, then the sleep. What woke us may have cleared the bits. Making a bell
+ * takes time, too: what is left is asked last. */
 static int sleep_a_while(struct lw__wait *wait) {
-    if (!wait->source || (!wait->prepared && !lw__source_prepare(wait->source))) return lw__sleep(time_left(wait, NAP));
+    bool bell = wait->source && (wait->prepared || lw__source_prepare(wait->source));
+    int64_t left = time_left(wait, bell ? wait->longest : NAP);
+    if (left <= 0) return 1;
+    if (!bell) return lw__sleep(left);
     wait->prepared = !wait->prepared;
-    if (wait->prepared) return 0;
-    return lw__source_sleep(wait->source, time_left(wait, wait->longest));
+    return wait->prepared ? 0 : lw__source_sleep(wait->source, left);
 }
 
 static bool never_sleeps(const struct lw__wait *wait) {
