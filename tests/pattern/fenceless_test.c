@@ -18,7 +18,7 @@
 #include "util/link_util.h"
 #include "util/seccomp.h"
 
-#define TOO_LONG (LW_SEC(1) / 2) /* a tick is a second; and a short sleep 10 ms */
+#define TOO_LONG t_prompt() /* a tick is a second; and a short sleep 10 ms */
 
 /* Who of the two is refused. */
 enum { FIRST = 1, SECOND = 2, BOTH = 3 };

@@ -11,7 +11,7 @@
 #include "util/group_util.h"
 #include "util/link_util.h"
 
-#define AT_ONCE (LW_SEC(1) / 2) /* half a tick */
+#define AT_ONCE t_prompt() /* half a tick */
 
 static const char *dir_of;
 static uint64_t count;

@@ -6,7 +6,7 @@
 
 #include "util/group_util.h"
 
-#define AT_ONCE LW_SEC(1) / 2 /* half a tick */
+#define AT_ONCE t_prompt() /* half a tick */
 
 /* ---- who holds back ---------------------------------------------------------------------------------------------- */
 

@@ -23,7 +23,7 @@
 #include "util/figures.h"
 #include "util/util.h"
 
-enum { PEERS = 3, OFTEN = 300 };
+enum { PEERS = 3, OFTEN = 100 };
 
 static int trials(void) {
     return t_number("LW_TRIALS", (int)t_loops(OFTEN));

@@ -137,3 +137,7 @@ void t_skip(const char *name, const char *reason) {
     fflush(stdout);
     skip();
 }
+
+int64_t t_prompt(void) {
+    return getenv("LW_TEST_STRICT") ? LW_MS(500) : LW_SEC(30);
+}

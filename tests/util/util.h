@@ -58,6 +58,10 @@ void t_assert_fails(int64_t rc, int64_t code, const char *part, const char *what
     } while (0)
 void t_need_failed(const char *what, const char *file, int line) __attribute__((noreturn));
 
+/* What is woken, and not found by a tick of a second, takes less: half a second if LW_TEST_STRICT is set, as where planted
+ * bugs are to be caught. Else as long as a busy machine may need: no test fails for being slow. */
+int64_t t_prompt(void);
+
 /* Waits for an event, not for a time: fails the case after 20 s. */
 #define T_UNTIL(condition)                                                                                             \
     do {                                                                                                               \
