@@ -74,8 +74,8 @@ LW_API int lw_group_close(struct lw_group *group);
 
 /*
  * Waits up to `timeout` until there is something to do, and fills in up to `most` events. Returns how many; 0: nothing
- * within the time. -EINTR: a signal handler ran while asleep. LW_EFORKED. A handle is named once for each kind.
- * Handles take turns: when there are more events than `most`, the next poll begins with the others. A link may be in
+ * within the time. -EINTR: a signal handler ran while asleep, or the process was stopped and continued. LW_EFORKED.
+ * A handle is named once for each kind. Handles take turns: when there are more events than `most`, the next poll begins with the others. A link may be in
  * several events of one poll (LW_DOWN, then LW_LOGIN): when one of them makes you close it, skip the rest.
  */
 LW_API int lw_group_poll(struct lw_group *group, struct lw_event *events, int most, int64_t timeout);

@@ -331,7 +331,7 @@ static void a_remover_that_stops_in_the_middle_stops_nobody(void **state) {
     struct lw_msg msg;
     struct t_step step = t_step_begin(join_bus, remove_it, NULL);
     do T_NEED(t_step_on(&step));
-    while (step.steps % 16 || !is_superseded());
+    while (!is_superseded());
     int64_t start = t_now();
     for (uint64_t n = 0; n < 2000; n++) {
         assert_ok(tt_send(pub, n, 0));
