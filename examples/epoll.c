@@ -63,11 +63,13 @@ static int read_orders(struct lw_link *link) {
 
 static void show_answers(struct lw_link *link) {
     struct lw_msg msg;
-    while (lw_link_next(link, &msg, 0) == 1) {
+    int got;
+    while ((got = lw_link_next(link, &msg, 0)) == 1) {
         if (msg.len == sizeof(double)) printf("%.3f\n", *(const double *)msg.data);
         lw_link_release(link, &msg);
         outstanding--;
     }
+    if (got != LW_EEMPTY) fail(lw_strerror(got)); /* removed, or damaged */
 }
 
 /* What the group has, without waiting: the loop waits. */

@@ -3,7 +3,7 @@
  * examples/libuv.c - a group in libuv's loop: a timer sends an order to the server "desk" (examples/server.c) every 20 ms,
  * ten of them, and the loop tells when an answer is there.
  *
- *     cc -std=c11 libuv.c -o libuv $(pkg-config --cflags --libs laneway libuv)
+ *     cc -std=gnu11 libuv.c -o libuv $(pkg-config --cflags --libs laneway libuv)
  *     ./server & ./libuv
  *
  * uv_poll_t watches the group's descriptor; uv_prepare_t runs each time before the loop sleeps, and arms the group.
@@ -48,11 +48,13 @@ static void send_order(uv_timer_t *handle) {
 
 static void show_answers(void) {
     struct lw_msg msg;
-    while (lw_link_next(link_to_desk, &msg, 0) == 1) {
+    int got;
+    while ((got = lw_link_next(link_to_desk, &msg, 0)) == 1) {
         if (msg.len == sizeof(double)) printf("%.3f\n", *(const double *)msg.data);
         lw_link_release(link_to_desk, &msg);
         outstanding--;
     }
+    if (got != LW_EEMPTY) fail(lw_strerror(got)); /* removed, or damaged */
 }
 
 /* What the group has, without waiting: the loop waits. */

@@ -4,7 +4,7 @@
  * too slow for. Ends when nothing has come for a second.
  *
  *     cc -std=c11 watch.c -o watch $(pkg-config --cflags --libs laneway)
- *     ./watch & sleep 1; ./pub
+ *     ./watch & sleep 0.3; ./pub
  *
  * A lossy subscriber holds no publisher back. Messages are copied out of the ring for it, and what was overwritten
  * before it came is told once, with LW_EGAP, before the next message that is still there.

@@ -11,6 +11,9 @@
  * and looks at a thousand handles, the next one at others: a sender that was killed in the midst of ringing costs its
  * own message that long.
  *
+ * Take some messages of a handle at a time (64, say), not all that come: a sender that is as fast as you would keep you
+ * from the other events. What is left is told again.
+ *
  * A group belongs to one thread at a time, and so do the handles in it. lw_group_wake() may be called from anywhere.
  * A handle that is in no group waits by itself: calls with a timeout work the same.
  *

@@ -10,8 +10,8 @@
  *   fast.h   the inline part of topic.h and link.h
  *
  *     struct lw_bus *bus; struct lw_pub *pub;
- *     if (lw_bus_open(&bus, NULL) || lw_pub_open(&pub, bus, "prices", NULL)) return fprintf(stderr, "%s\n",
- * lw_errtext()), 1; lw_pub_send(pub, 1, &tick, sizeof tick, LW_FOREVER);
+ *     if (lw_bus_open(&bus, NULL) || lw_pub_open(&pub, bus, "prices", NULL)) return puts(lw_errtext()), 1;
+ *     lw_pub_send(pub, 1, &tick, sizeof tick, LW_FOREVER);
  */
 #ifndef LANEWAY_LANEWAY_H
 #define LANEWAY_LANEWAY_H

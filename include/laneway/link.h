@@ -24,6 +24,8 @@
  *   - Some links on one bus share a fate only with it: damage to the files of one is LW_ECORRUPT on that one.
  *
  * Threads: as for all handles, one thread at a time, the one that polls the group in which it is.
+ *
+ * Include laneway/laneway.h: sending and receiving are inline, in laneway/fast.h.
  */
 #ifndef LANEWAY_LINK_H
 #define LANEWAY_LINK_H
@@ -189,7 +191,8 @@ LW_API void lw_link_uncork(struct lw_link *link);
 LW_API void lw_link_pause(struct lw_link *link, int paused);
 
 /* Numbers of messages in both directions, since the link was made. A message's own is in lw_msg.number. A server that
- * answers each request once knows from `sent` which requests it had answered before a crash. */
+ * answers each request once knows from `sent` which requests it had answered before a crash: ask once after accepting,
+ * then count; asking for each message costs more than the message. */
 struct lw_link_info {
     size_t size; /* sizeof (struct lw_link_info), set by the caller */
     char server[LW_NAME_MAX + 1];
