@@ -129,10 +129,10 @@ bool lw__bell_sleep(struct lw__bell *bell) {
     return !lw__bell_has_rung(bell);
 }
 
-void lw__bell_wake(struct lw__bell *bell) {
+void lw__bell_wake(struct lw__bell *bell, bool drain) {
     char bytes[64];
     __atomic_store_n(&bell->page->word, bell->turn << TURN_SHIFT | LW__AWAKE, __ATOMIC_SEQ_CST);
-    while (read(bell->fifo, bytes, sizeof bytes) == (ssize_t)sizeof bytes) {
+    while (drain && read(bell->fifo, bytes, sizeof bytes) == (ssize_t)sizeof bytes) {
     }
     bell->asleep = false;
 }

@@ -62,8 +62,8 @@ static inline uint64_t lw__bell_word(const struct lw__bell *bell, uint32_t index
 
 /* The group says that it sleeps from now on. False: somebody has rung already; do not sleep. */
 bool lw__bell_sleep(struct lw__bell *bell);
-/* ... that it does not any more. Empties the FIFO. */
-void lw__bell_wake(struct lw__bell *bell);
+/* ... that it does not any more. Empties the FIFO, if there may be something in it: what is left ends the next sleep. */
+void lw__bell_wake(struct lw__bell *bell, bool drain);
 
 static inline bool lw__bell_has_rung(const struct lw__bell *bell) {
     return __atomic_load_n(&bell->page->summary, __ATOMIC_RELAXED) != 0;

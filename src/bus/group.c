@@ -9,13 +9,17 @@
  * at. So a handle is looked at after its bits were set, before anybody relies on them; and after they were cleared, before
  * anything else.
  *
- * Only the group's thread touches table, lists and handles. Other threads leave handles in `coming` and ring.
+ * What also has a descriptor (a socket) is in the group's epoll set with it, busy or parked; a busy group asks the kernel
+ * every few turns, without waiting. What has a time (bus/due.h) is told when that has come, after a sleep, or, in a busy
+ * group, within some 50 us.
+ *
+ * Only the group's thread touches table, lists and handles. Other threads leave handles in `coming` and ring. How groups
+ * begin and end, and handles come and go: group_open.c.
  */
 #include "bus/group.h"
 
 #include <errno.h>
 #include <poll.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
@@ -28,19 +32,23 @@
 #include "bus/watch.h"
 
 enum {
-    ITSELF = 0, /* index of the group */
-    NOT_BUSY = -1,
-    SPIN_LOOKS = 16,       /* so many turns between two looks at the clock while spinning */
-    TIDY_TURNS = 4,        /* so many between two looks at the cycle counter ... */
-    TIDY_CYCLES = 1 << 20, /* ... and so many of those, some 400 us, between two looks at rarer things */
-    AHEAD = 4              /* handles whose memory is asked for before their turn */
+    SPIN_LOOKS = 16,         /* so many turns between two looks at the clock while spinning */
+    TIDY_TURNS = 4,          /* so many between two looks at the cycle counter ... */
+    TIDY_CYCLES = 1 << 20,   /* ... and so many of those, some 400 us, between two looks at rarer things */
+    GLANCE_TURNS = 8,        /* with sockets: so many turns between two questions to the kernel, or ... */
+    GLANCE_CYCLES = 1 << 17, /* ... some 50 us, for the due times as well */
+    READY = 64,              /* descriptors that one question tells of */
+    AHEAD = 4                /* handles whose memory is asked for before their turn */
 };
-enum { FROM_FIFO, FROM_WATCH, FROM_TIMER };
 
 #define TICK LW_SEC(1)          /* a lost ring, or a file removed by hand, is noticed after so long */
 #define TICK_UNHEARD LW_MS(50)  /* the same for deaths, when there is no inotify */
 #define TICK_UNFENCED LW_MS(10) /* no membarrier: the first sleep after parking may miss a message */
 enum { TICK_HANDLES = 1024 };   /* a tick looks at so many; the next one at others */
+
+static int64_t shorter(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
 
 int64_t lw__group_now(const struct lw_group *g) {
     return g->time ? g->time : lw__now();
@@ -48,20 +56,21 @@ int64_t lw__group_now(const struct lw_group *g) {
 
 /* ---- the lists --------------------------------------------------------------------------------------------------- */
 
-static void set_parked(struct lw__source *s, bool on) {
+void lw__source_set_parked(struct lw__source *s, bool on) {
     if (s->parked == on) return;
     s->ops->park(s, on);
     s->parked = on;
 }
 
-static void add_busy(struct lw_group *g, struct lw__source *s) {
+void lw__group_add_busy(struct lw_group *g, struct lw__source *s) {
     s->busy_at = g->busy_count;
     g->busy[g->busy_count++] = s;
     s->place = LW__BUSY;
     s->active = g->turns;
+    lw__source_moved_place(s);
 }
 
-static void drop_busy(struct lw_group *g, struct lw__source *s) {
+void lw__group_drop_busy(struct lw_group *g, struct lw__source *s) {
     struct lw__source *last = g->busy[--g->busy_count];
     g->busy[s->busy_at] = last;
     last->busy_at = s->busy_at;
@@ -70,155 +79,36 @@ static void drop_busy(struct lw_group *g, struct lw__source *s) {
 /* It is looked at from now on. Without membarriers its bits stay: its peers must go on taking the slow path. */
 static void wake_source(struct lw__source *s) {
     struct lw_group *g = s->group;
-    if (!g->unfenced) set_parked(s, false);
+    if (!g->unfenced) lw__source_set_parked(s, false);
     s->attention = true;
-    if (s->place == LW__PARKED) add_busy(g, s);
+    if (s->place == LW__PARKED) lw__group_add_busy(g, s);
 }
 
 static void put_to_sleep(struct lw_group *g, struct lw__source *s) {
-    drop_busy(g, s);
+    lw__group_drop_busy(g, s);
     s->place = LW__PARKED;
+    lw__source_moved_place(s);
 }
 
 void lw__source_attend(struct lw__source *s) {
     s->attention = true;
-    if (s->group && s->place == LW__PARKED) add_busy(s->group, s);
+    if (s->group && s->place == LW__PARKED) lw__group_add_busy(s->group, s);
 }
 
 void lw__source_renew(struct lw__source *s) {
     if (!s->group || s->place == LW__COMING) return;
-    set_parked(s, false);
+    lw__source_set_parked(s, false);
     s->ops->bell(s, lw__bell_word(&s->group->bell, s->index));
     lw__source_attend(s);
 }
 
 static void on_ring(void *context, uint32_t index) {
     struct lw_group *g = context;
-    if (index != ITSELF && index < g->table_size && g->table[index]) wake_source(g->table[index]);
+    if (index != LW__ITSELF && index < g->table_size && g->table[index]) wake_source(g->table[index]);
 }
 
 static void collect(struct lw_group *g) {
     lw__bell_collect(&g->bell, on_ring, g);
-}
-
-/* ---- coming and going --------------------------------------------------------------------------------------------- */
-
-static void take(struct lw_group *g, struct lw__source *s) {
-    uint32_t i = g->table_free;
-    while (g->table[i]) i++; /* there is one: they were counted */
-    g->table[i] = s;
-    g->table_free = i + 1;
-    if (g->table_top <= i) g->table_top = i + 1;
-    if (s->hears) {
-        s->next_hearing = g->hearing;
-        g->hearing = s;
-    }
-    s->index = i;
-    s->ops->bell(s, lw__bell_word(&g->bell, i));
-    if (s->tick_wish && (!g->tick_wish || s->tick_wish < g->tick_wish)) g->tick_wish = s->tick_wish;
-    s->attention = true;
-    add_busy(g, s);
-}
-
-static void take_coming(struct lw_group *g) {
-    pthread_mutex_lock(&g->coming_lock);
-    while (g->coming) {
-        struct lw__source *s = g->coming;
-        __atomic_store_n(&g->coming, s->next_coming, __ATOMIC_RELAXED);
-        take(g, s);
-    }
-    pthread_mutex_unlock(&g->coming_lock);
-}
-
-static bool is_coming(const struct lw_group *g) {
-    return __atomic_load_n(&g->coming, __ATOMIC_RELAXED);
-}
-
-static void push_coming(struct lw_group *g, struct lw__source *s) {
-    s->group = g;
-    s->place = LW__COMING;
-    pthread_mutex_lock(&g->coming_lock);
-    s->next_coming = g->coming;
-    __atomic_store_n(&g->coming, s, __ATOMIC_RELAXED);
-    lw__bell_ring_own(&g->bell, ITSELF); /* before its thread can have it, close it, and close the group as well */
-    pthread_mutex_unlock(&g->coming_lock);
-}
-
-/* By its own thread, before the new group's thread has taken it; or that thread itself. */
-static bool drop_coming(struct lw_group *g, struct lw__source *s) {
-    bool found = false;
-    pthread_mutex_lock(&g->coming_lock);
-    for (struct lw__source **at = &g->coming; *at && !found; at = &(*at)->next_coming)
-        if (*at == s) {
-            __atomic_store_n(at, s->next_coming, __ATOMIC_RELAXED);
-            found = true;
-            break;
-        }
-    pthread_mutex_unlock(&g->coming_lock);
-    return found;
-}
-
-static void stop_hearing(struct lw_group *g, struct lw__source *s) {
-    struct lw__source **at = &g->hearing;
-    while (*at && *at != s) at = &(*at)->next_hearing;
-    if (*at) *at = s->next_hearing;
-}
-
-static void untake(struct lw_group *g, struct lw__source *s) {
-    set_parked(s, false);
-    s->ops->bell(s, 0);
-    if (s->place == LW__BUSY) drop_busy(g, s);
-    g->table[s->index] = NULL;
-    if (s->index < g->table_free) g->table_free = s->index;
-    if (s->hears) stop_hearing(g, s);
-}
-
-static void leave(struct lw__source *s) {
-    struct lw_group *g = s->group;
-    if (!g) return;
-    if (s->place != LW__COMING || !drop_coming(g, s)) untake(g, s);
-    s->place = LW__NO_GROUP;
-    s->group = NULL;
-    __atomic_fetch_sub(&g->handles, 1, __ATOMIC_RELAXED);
-}
-
-void lw__source_init(struct lw__source *s, struct lw_bus *bus, const struct lw__source_ops *ops,
-                     const struct lw__rx *rx) {
-    *s = (struct lw__source){.ops = ops, .bus = bus, .rx = rx};
-}
-
-static void close_group(struct lw_group *g);
-
-int lw__source_move(struct lw__source *s, struct lw_group *g, void *user) {
-    if (g && g->cut) return lw__fail(LW_EFORKED, "%s", lw_strerror(LW_EFORKED));
-    if (g && g->bus != s->bus) return lw__fail(-EINVAL, "the group is of another bus handle than this");
-    s->user = user;
-    if (g == s->group) return 0;
-    if (g && __atomic_fetch_add(&g->handles, 1, __ATOMIC_RELAXED) >= g->table_size - 1) {
-        __atomic_fetch_sub(&g->handles, 1, __ATOMIC_RELAXED);
-        return lw__fail(-ENOSPC, "a group holds at most %u handles; open another group", g->table_size - 1);
-    }
-    leave(s);
-    if (s->own) close_group(s->own);
-    s->own = NULL;
-    if (g) push_coming(g, s);
-    return 0;
-}
-
-void lw__source_close(struct lw__source *s) {
-    leave(s);
-    if (s->own) close_group(s->own);
-    s->own = NULL;
-}
-
-void lw__source_cut(struct lw__source *s) {
-    s->group = NULL; /* its own one is cut as a handle of the bus */
-    s->place = LW__NO_GROUP;
-}
-
-void lw__source_ring(struct lw__source *s) {
-    struct lw_group *g = s->group;
-    if (g) lw__bell_ring_own(&g->bell, s->place == LW__COMING ? ITSELF : s->index);
 }
 
 /* ---- looking ------------------------------------------------------------------------------------------------------ */
@@ -243,7 +133,7 @@ static int look(struct lw_group *g, struct lw__source *s, struct lw_event *event
     for (int i = 0; i < n; i++) events[i].user = s->user;
     if (!n) return 0;
     s->active = g->turns;
-    if (s->parked && !g->unfenced) set_parked(s, false);
+    if (s->parked && !g->unfenced) lw__source_set_parked(s, false);
     return n;
 }
 
@@ -277,6 +167,10 @@ static bool peek(struct lw__source *s) {
 }
 
 static void tick_one(struct lw_group *g, struct lw__source *s, int64_t now) {
+    if (s->fd_missing) {
+        lw__source_enter_again(s);
+        wake_source(s);
+    }
     bool parked = s->place == LW__PARKED, found = parked && peek(s);
     g->stats.tick_finds += found;
     if (s->ops->tick(s, now) || found) wake_source(s);
@@ -310,6 +204,7 @@ static void tell_death(struct lw_group *g) {
 static int64_t tick_length(const struct lw_group *g) {
     int64_t length = g->unfenced ? TICK_UNFENCED : TICK;
     if (!g->alone && lw__watch_fd(g->bus) < 0 && length > TICK_UNHEARD) length = TICK_UNHEARD;
+    if (g->fds_missing) length = shorter(length, TICK_UNHEARD);
     if (g->tick_wish && g->tick_wish < length) length = g->tick_wish;
     return length;
 }
@@ -328,22 +223,70 @@ static void empty_timer(const struct lw_group *g) {
     (void)!read(g->timer, &n, sizeof n);
 }
 
+/* A source that is busy already is only marked: what stays ready costs its look, each time the kernel is asked. */
+static void on_ready(struct lw_group *g, uint64_t from) {
+    if (from == LW__FROM_WATCH) lw__watch_turn(g->bus, 0);
+    if (from == LW__FROM_TIMER) empty_timer(g);
+    if (from == LW__FROM_FIFO) g->fifo_full = true;
+    if (from >= g->table_size || !g->table[from]) return;
+    wake_source(g->table[from]);
+    g->table[from]->active = g->turns;
+}
+
+static struct timespec timespec_of(int64_t ns) {
+    return (struct timespec){.tv_sec = (time_t)(ns / LW_SEC(1)), .tv_nsec = (long)(ns % LW_SEC(1))};
+}
+
 /* Waits up to `ns` for the descriptors; then does what they ask for, but for the FIFO. 0, -EINTR. */
 static int harvest(struct lw_group *g, int64_t ns) {
-    struct timespec t = {.tv_sec = (time_t)(ns / LW_SEC(1)), .tv_nsec = (long)(ns % LW_SEC(1))};
-    struct epoll_event events[4];
-    if (g->epoll < 0) {
-        struct pollfd fifo = {.fd = g->bell.fifo, .events = POLLIN};
-        return ppoll(&fifo, 1, &t, NULL) < 0 ? -errno : 0;
-    }
-    int n = epoll_pwait2(g->epoll, events, 4, &t, NULL);
-    if (n < 0 && errno == ENOSYS) n = epoll_wait(g->epoll, events, 4, (int)((ns + 999999) / 1000000));
+    struct timespec t = timespec_of(ns);
+    struct epoll_event events[READY];
+    int n = epoll_pwait2(g->epoll, events, READY, &t, NULL);
+    if (n < 0 && errno == ENOSYS) n = epoll_wait(g->epoll, events, READY, (int)((ns + 999999) / 1000000));
     if (n < 0) return -errno;
-    for (int i = 0; i < n; i++) {
-        if (events[i].data.u32 == FROM_WATCH) lw__watch_turn(g->bus, 0);
-        if (events[i].data.u32 == FROM_TIMER) empty_timer(g);
-    }
+    for (int i = 0; i < n; i++) on_ready(g, events[i].data.u64);
     return 0;
+}
+
+/* The same when a call waits on this one: others whose socket stays ready must not end each of its sleeps. */
+static int harvest_one(struct lw_group *g, struct lw__source *s, int64_t ns) {
+    struct timespec t = timespec_of(ns);
+    struct pollfd fds[] = {{.fd = g->bell.fifo, .events = POLLIN},
+                           {.fd = s->fd, .events = (short)s->fd_events}, /* the same bits as EPOLLIN and so on */
+                           {.fd = g->alone ? -1 : lw__watch_fd(g->bus), .events = POLLIN}};
+    if (ppoll(fds, 3, &t, NULL) < 0) return -errno;
+    g->fifo_full |= fds[0].revents != 0;
+    if (fds[1].revents) lw__source_attend(s); /* its bits may stay: the caller looks before it sleeps again */
+    if (fds[2].revents) lw__watch_turn(g->bus, 0);
+    return 0;
+}
+
+/* Another time that one asks for meanwhile is a later one: each is told once. */
+static void tell_due(struct lw_group *g) {
+    if (!g->dues.count) return;
+    g->due_after = lw__group_now(g);
+    while (lw__dues_next(&g->dues) <= g->due_after) {
+        struct lw__source *s = g->dues.heap[0];
+        lw__dues_drop(&g->dues, s);
+        s->due = INT64_MAX;
+        if (!s->ops->due || s->ops->due(s, g->due_after)) wake_source(s);
+    }
+    g->due_after = 0;
+}
+
+static bool is_late(struct lw_group *g) {
+    uint64_t cycles = lw__cycles();
+    if (cycles - g->glanced < GLANCE_CYCLES) return false;
+    g->glanced = cycles;
+    return true;
+}
+
+/* Sockets and due times, while the group does not sleep. */
+static void glance(struct lw_group *g) {
+    if (!g->fds && !g->dues.count) return;
+    bool late = is_late(g);
+    if (g->fds && (late || g->turns % GLANCE_TURNS == 0)) harvest(g, 0);
+    if (late) tell_due(g);
 }
 
 static void look_at_suspects(struct lw_group *g) {
@@ -358,8 +301,8 @@ static void park_quiet(struct lw_group *g, uint64_t since) {
     for (uint32_t i = 0; i < g->busy_count; i++) {
         struct lw__source *s = g->busy[i];
         if (s->active > since || s->parked) continue;
-        set_parked(s, true);
-        any = true;
+        lw__source_set_parked(s, true);
+        any |= !s->unrung;
     }
 #ifndef LW_PLANT_PARK_WITHOUT_MEMBARRIER
     if (any && (g->bus->fenced || lw__membarrier())) g->unfenced = true;
@@ -390,14 +333,15 @@ static void tidy(struct lw_group *g) {
             quiet = true;
     if (busy && quiet) park_quiet(g, g->tidied_turn);
     g->tidied_turn = g->turns;
-    if (g->epoll >= 0) harvest(g, 0);
+    harvest(g, 0);
     look_at_suspects(g);
     int64_t now = lw__group_now(g);
     if (now - g->ticked >= tick_length(g)) tick(g, now);
 }
 
-static void wake(struct lw_group *g) {
-    lw__bell_wake(&g->bell);
+static void wake(struct lw_group *g, bool drain) {
+    lw__bell_wake(&g->bell, drain);
+    g->fifo_full = false;
     g->time = 0;
 }
 
@@ -411,12 +355,14 @@ static int turn(struct lw_group *g, struct lw_event *events, int most) {
     int n = 0;
     g->turns++;
     if (g->bell.asleep) { /* an outer loop slept for us */
-        wake(g);
         harvest(g, 0);
+        wake(g, g->fifo_full);
+        tell_due(g);
     }
+    glance(g);
     if (g->turns % TIDY_TURNS == 0 && lw__cycles() - g->cycles > TIDY_CYCLES) tidy(g);
     if (lw__bell_has_rung(&g->bell)) collect(g);
-    if (is_coming(g)) take_coming(g);
+    if (lw__group_is_coming(g)) lw__group_take(g);
     hear(g);
     if (__atomic_load_n(&g->woken, __ATOMIC_RELAXED)) n = tell_woken(g, events);
     return n + look_at_busy(g, events + n, most - n);
@@ -424,16 +370,11 @@ static int turn(struct lw_group *g, struct lw_event *events, int most) {
 
 /* ---- sleeping ----------------------------------------------------------------------------------------------------- */
 
-static int64_t shorter(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-
 /* How long a sleep of at most `most` may be. */
 static int64_t bounded(const struct lw_group *g, int64_t most) {
-    int64_t now = lw__now(), tick_in = g->ticked + tick_length(g) - now, suspect_in = lw__watch_next(g->bus) - now;
-    most = shorter(most, tick_in > 0 ? tick_in : 0);
-    if (g->alone) return most;
-    return shorter(most, suspect_in > 0 ? suspect_in : 0);
+    int64_t now = lw__now(), until = lw__dues_next(&g->dues);
+    if (!g->alone) until = shorter(until, shorter(g->ticked + tick_length(g), lw__watch_next(g->bus)));
+    return shorter(most, until > now ? until - now : 0);
 }
 
 /* Nobody rang: is it time for rarer things? */
@@ -452,8 +393,10 @@ static int sleep_now(struct lw_group *g, int64_t most) {
     g->stats.sleeps++;
     if (may) rc = harvest(g, bounded(g, most));
     bool rung = lw__bell_has_rung(&g->bell);
-    wake(g);
+    wake(g, g->fifo_full || !may);
+    g->glanced = lw__cycles();
     if (rung) collect(g);
+    tell_due(g);
     if (!rc && !rung) look_around(g);
     return rc;
 }
@@ -479,7 +422,7 @@ static int rest(struct lw_group *g, struct pause *p) {
     if (now >= p->until) return 1;
     if (now < p->spin_until) return 0;
     park_quiet(g, UINT64_MAX);
-    if (g->busy_count || is_coming(g)) return 0;
+    if (g->busy_count || lw__group_is_coming(g)) return 0;
     return sleep_now(g, p->until - now);
 }
 
@@ -496,28 +439,26 @@ int lw_group_poll(struct lw_group *g, struct lw_event *events, int most, int64_t
 
 /* ---- one handle waits --------------------------------------------------------------------------------------------- */
 
-static int open_group(struct lw_group **group, struct lw_bus *bus, uint32_t words, bool alone);
-
 static struct lw_group *group_of(struct lw__source *s) {
     struct lw_group *g;
     if (s->group) return s->group->cut ? NULL : s->group;
-    if (open_group(&g, s->bus, 1, true)) return NULL;
+    if (lw__group_open(&g, s->bus, 1, true)) return NULL;
     __atomic_store_n(&g->handles, 1, __ATOMIC_RELAXED);
     s->own = g;
-    push_coming(g, s);
+    lw__group_push(g, s);
     return g;
 }
 
 bool lw__source_prepare(struct lw__source *s) {
     struct lw_group *g = group_of(s);
     if (!g) return false;
-    if (g->bell.asleep) wake(g);
-    if (is_coming(g)) take_coming(g);
+    if (g->bell.asleep) wake(g, true);
+    if (lw__group_is_coming(g)) lw__group_take(g);
     if (s->parked) return true;
-    set_parked(s, true);
-    if (g->bus->fenced || lw__membarrier()) g->unfenced = true;
+    lw__source_set_parked(s, true);
+    if (!s->unrung && (g->bus->fenced || lw__membarrier())) g->unfenced = true;
     lw__fence_full();
-    g->stats.parks++;
+    g->stats.parks += !s->unrung;
     return true;
 }
 
@@ -527,18 +468,27 @@ int lw__source_sleep(struct lw__source *s, int64_t most) {
     if (g->unfenced) most = shorter(most, TICK_UNFENCED);
     bool may = lw__bell_sleep(&g->bell);
     g->stats.sleeps++;
-    int rc = may ? harvest(g, g->alone ? most : bounded(g, most)) : 0;
+    int rc = may ? harvest_one(g, s, bounded(g, most)) : 0;
     bool rung = lw__bell_has_rung(&g->bell);
-    wake(g);
+    wake(g, g->fifo_full || !may);
+    g->glanced = lw__cycles();
     if (rung) collect(g);
+    tell_due(g);
     if (!g->alone && !rc && !rung) look_around(g);
     return rc;
 }
 
 void lw__source_done(struct lw__source *s) {
     if (!s->group) return;
-    if (!s->group->unfenced) set_parked(s, false);
-    if (s->place == LW__PARKED) add_busy(s->group, s);
+    if (!s->group->unfenced) lw__source_set_parked(s, false);
+    if (s->place == LW__PARKED) lw__group_add_busy(s->group, s);
+}
+
+bool lw__source_drive(struct lw__source *s) {
+    struct lw_group *g = s->group;
+    if (s->ops->drive) s->ops->drive(s);
+    if (g && g->dues.count && is_late(g)) tell_due(g);
+    return s->ops->drive;
 }
 
 /* ---- in other loops ----------------------------------------------------------------------------------------------- */
@@ -547,25 +497,25 @@ int lw_group_fd(const struct lw_group *g) {
     return g->cut ? LW_EFORKED : g->epoll;
 }
 
-static int add_fd(struct lw_group *g, int fd, uint32_t from) {
-    struct epoll_event event = {.events = EPOLLIN, .data.u32 = from};
-    return epoll_ctl(g->epoll, EPOLL_CTL_ADD, fd, &event) ? -errno : 0;
+static int open_timer(struct lw_group *g) {
+    int rc, fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    rc = fd < 0 ? -errno : lw__group_add_fd(g, fd, LW__FROM_TIMER);
+    if (rc && fd >= 0) close(fd);
+    if (rc) return lw__fail(rc, "no timer for a group: %s; see ulimit -n", strerror(-rc));
+    g->timer = fd;
+    return 0;
 }
 
 static int set_timer(struct lw_group *g, int64_t ns) {
-    ns++; /* 0 would be never */
-    struct itimerspec t = {.it_value = {.tv_sec = (time_t)(ns / LW_SEC(1)), .tv_nsec = (long)(ns % LW_SEC(1))}};
-    if (g->timer < 0) {
-        g->timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-        if (g->timer < 0 || add_fd(g, g->timer, FROM_TIMER))
-            return lw__fail(-errno, "no timer for a group: %s; see ulimit -n", strerror(errno));
-    }
+    struct itimerspec t = {.it_value = timespec_of(ns + 1)}; /* 0 would be never */
+    int rc = g->timer < 0 ? open_timer(g) : 0;
+    if (rc) return rc;
     return timerfd_settime(g->timer, 0, &t, NULL) ? -errno : 0;
 }
 
 static bool has_something(struct lw_group *g) {
     if (lw__bell_has_rung(&g->bell)) collect(g);
-    if (is_coming(g)) take_coming(g);
+    if (lw__group_is_coming(g)) lw__group_take(g);
     hear(g);
     if (__atomic_load_n(&g->woken, __ATOMIC_RELAXED)) return true;
     park_quiet(g, UINT64_MAX);
@@ -574,148 +524,32 @@ static bool has_something(struct lw_group *g) {
 
 int lw_group_arm(struct lw_group *g) {
     if (g->cut) return LW_EFORKED;
-    if (g->bell.asleep) wake(g);
+    if (g->bell.asleep) wake(g, true);
     int64_t now = lw__now();
     if (now - g->ticked >= tick_length(g)) tick(g, now);
+    tell_due(g);
     bool something = has_something(g);
     int rc = set_timer(g, bounded(g, INT64_MAX));
     if (rc) return rc;
     if (!lw__bell_sleep(&g->bell)) something = true;
     g->stats.sleeps++;
-    if (something) lw__bell_ring_own(&g->bell, ITSELF); /* so that the descriptor says it, too */
+    if (something) lw__bell_ring_own(&g->bell, LW__ITSELF); /* so that the descriptor says it, too */
     return something;
 }
 
 void lw_group_wake(struct lw_group *g) {
     if (g->cut) return;
     __atomic_store_n(&g->woken, true, __ATOMIC_SEQ_CST);
-    lw__bell_ring_own(&g->bell, ITSELF);
+    lw__bell_ring_own(&g->bell, LW__ITSELF);
 }
 
 void lw__group_ring(struct lw_group *g) {
-    lw__bell_ring_own(&g->bell, ITSELF);
+    lw__bell_ring_own(&g->bell, LW__ITSELF);
 }
+
+/* So far ahead that "never" does not come, and that what is added to it is a time. */
+#define FAR (INT64_MAX / 2)
 
 void lw_group_set_time(struct lw_group *g, int64_t now) {
-    g->time = now;
-}
-
-/* ---- opening and closing ------------------------------------------------------------------------------------------ */
-
-static void cut(struct lw__handle *handle) {
-    struct lw_group *g = (struct lw_group *)(void *)((char *)handle - offsetof(struct lw_group, handle));
-    g->cut = true;
-    lw__bell_cut(&g->bell);
-    if (g->epoll >= 0) close(g->epoll);
-    if (g->timer >= 0) close(g->timer);
-    g->epoll = g->timer = -1;
-}
-
-static void destroy(struct lw_group *g) {
-    if (g->epoll >= 0) close(g->epoll);
-    if (g->timer >= 0) close(g->timer);
-    pthread_mutex_destroy(&g->coming_lock);
-    free(g->table);
-    free(g->busy);
-    free(g);
-}
-
-/* All that many handles need is there from the beginning, untouched memory: nothing is allocated later. */
-static struct lw_group *make(struct lw_bus *bus, uint32_t words, bool alone) {
-    struct lw_group *g = calloc(1, sizeof *g);
-    if (!g) return NULL;
-    g->bus = bus;
-    g->alone = alone;
-    g->epoll = g->timer = -1;
-    g->table_size = words * 64;
-    g->table_free = 1;
-    g->cycles = lw__cycles();
-    g->ticked = lw__now();
-    g->bell.fifo = -1;
-    pthread_mutex_init(&g->coming_lock, NULL);
-    g->table = calloc(g->table_size, sizeof *g->table);
-    g->busy = calloc(g->table_size, sizeof *g->busy);
-    if (g->table && g->busy) return g;
-    destroy(g);
-    return NULL;
-}
-
-static int open_epoll(struct lw_group *g) {
-    g->epoll = epoll_create1(EPOLL_CLOEXEC);
-    int rc = g->epoll < 0 ? -errno : add_fd(g, g->bell.fifo, FROM_FIFO);
-    if (!rc && lw__watch_fd(g->bus) >= 0) rc = add_fd(g, lw__watch_fd(g->bus), FROM_WATCH);
-    return rc ? lw__fail(rc, "no descriptor for a group: %s; see ulimit -n", strerror(-rc)) : 0;
-}
-
-/* The bus is entered. */
-static int open_parts(struct lw_group *g, uint32_t words) {
-    int rc = lw__bell_make(&g->bell, g->bus, words);
-    if (rc || g->alone) return rc;
-    lw__watch_start(g->bus);
-    rc = open_epoll(g);
-    if (rc) {
-        lw__bell_drop(&g->bell, g->bus);
-        return rc;
-    }
-    lw__watch_join(g->bus, g);
-    return 0;
-}
-
-static int open_group(struct lw_group **out, struct lw_bus *bus, uint32_t words, bool alone) {
-    *out = NULL;
-    struct lw_group *g = make(bus, words, alone);
-    if (!g) return lw__fail(-ENOMEM, "no memory for a group");
-    int rc = lw__bus_enter(bus, true);
-    if (!rc) {
-        rc = open_parts(g, words);
-        g->handle.cut = cut;
-        if (!rc) lw__bus_attach(bus, &g->handle);
-        lw__bus_leave(bus);
-    }
-    if (rc)
-        destroy(g);
-    else
-        *out = g;
-    return rc;
-}
-
-int lw_group_open(struct lw_group **out, struct lw_bus *bus, const struct lw_group_options *options) {
-    struct lw_group_options opt = LW_GROUP_OPTIONS_INIT;
-    *out = NULL;
-    int rc = lw__options_read(&opt, sizeof opt, options, "lw_group_options");
-    if (!rc && opt.spin < LW_FOREVER) rc = lw__fail(-EINVAL, "lw_group_options.spin is %lld", (long long)opt.spin);
-    if (!rc) rc = open_group(out, bus, LW__BELL_WORDS, false);
-    if (!rc) (*out)->spin = opt.spin;
-    return rc;
-}
-
-static void close_group(struct lw_group *g) {
-    struct lw_bus *bus = g->bus;
-    if (!g->cut && lw__bus_enter(bus, true) == 0) {
-        if (!g->alone) lw__watch_leave(bus, g);
-        lw__bell_drop(&g->bell, bus);
-        lw__bus_detach(bus, &g->handle);
-        lw__bus_leave(bus);
-    }
-    destroy(g);
-}
-
-int lw_group_close(struct lw_group *g) {
-    if (!g) return 0;
-    uint64_t handles = __atomic_load_n(&g->handles, __ATOMIC_RELAXED);
-    if (!g->cut && handles)
-        return lw__fail(-EBUSY, "%llu handles are still in the group; close or move them first",
-                        (unsigned long long)handles);
-    close_group(g);
-    return 0;
-}
-
-int lw_group_stat(const struct lw_group *g, struct lw_group_stats *stats) {
-    if (g->cut) return LW_EFORKED;
-    struct lw_group_stats now = g->stats;
-    now.handles = __atomic_load_n(&g->handles, __ATOMIC_RELAXED);
-    now.parked = now.handles - g->busy_count;
-    now.polls = g->turns;
-    now.rings = lw__load(&g->bell.page->rings);
-    return lw__result_write(stats, &now, sizeof now, "lw_group_stats");
+    g->time = shorter(now, FAR);
 }

@@ -8,9 +8,10 @@
 #include "bus/group.h"
 
 enum {
-    SPINS = 512,       /* some 20 us: a peer that is running answers within that */
-    YIELDS = 64,       /* then it may want this very core */
-    LOOK_AT_CLOCK = 64 /* while spinning, once in so many turns */
+    SPINS = 512,        /* some 20 us: a peer that is running answers within that */
+    YIELDS = 64,        /* then it may want this very core */
+    LOOK_AT_CLOCK = 64, /* while spinning, once in so many turns */
+    DRIVEN = 16         /* a turn with input and output, a system call, counts for so many */
 };
 
 #define NAP LW_MS(1) /* when nobody rings */
@@ -47,19 +48,28 @@ static bool never_sleeps(const struct lw__wait *wait) {
     return group && !group->alone && group->spin < 0;
 }
 
+static int spin(struct lw__wait *wait, uint32_t turn) {
+    lw__relax();
+    return turn % LOOK_AT_CLOCK == 0 && time_left(wait, 1) <= 0;
+}
+
+static int pass_time(struct lw__wait *wait, uint32_t turn) {
+    if (turn < SPINS || never_sleeps(wait)) return spin(wait, turn);
+    if (time_left(wait, 1) <= 0) return 1;
+    if (turn >= SPINS + YIELDS) return sleep_a_while(wait);
+    sched_yield();
+    return 0;
+}
+
+/* Driving comes last: after a sleep, and after the bits were set, and before the caller looks again. */
 int lw__wait_turn(struct lw__wait *wait) {
     if (wait->timeout == 0) return 1;
-    uint32_t turn = wait->turns < SPINS + YIELDS ? wait->turns++ : SPINS + YIELDS;
-    if (turn < SPINS || never_sleeps(wait)) {
-        lw__relax();
-        return turn % LOOK_AT_CLOCK == 0 && time_left(wait, 1) <= 0;
-    }
-    if (time_left(wait, 1) <= 0) return 1;
-    if (turn < SPINS + YIELDS) {
-        sched_yield();
-        return 0;
-    }
-    return sleep_a_while(wait);
+    uint32_t turn = wait->turns;
+    int rc = pass_time(wait, turn);
+    bool drove = !rc && wait->source && lw__source_drive(wait->source);
+    wait->turns += drove ? DRIVEN : 1;
+    if (wait->turns > SPINS + YIELDS) wait->turns = SPINS + YIELDS;
+    return rc;
 }
 
 void lw__wait_spun(struct lw__wait *wait) {

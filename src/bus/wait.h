@@ -6,6 +6,9 @@
  *     struct lw__wait wait = lw__wait_for(timeout, source);
  *     while (!(rc = there_yet()) && !(rc = lw__wait_turn(&wait))) {}
  *     lw__wait_done(&wait);
+ *
+ * A handle with input and output of its own (a socket) does it within each turn; without waiting (timeout 0) there is no
+ * turn, and it does it itself.
  */
 #ifndef LW_BUS_WAIT_H
 #define LW_BUS_WAIT_H

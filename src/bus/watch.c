@@ -154,9 +154,10 @@ void lw__watch_turn(struct lw_bus *bus, int64_t now) {
     struct lw__watch *w = &bus->watch;
     if (!w->started || pthread_mutex_trylock(&w->lock)) return;
     uint64_t before = w->deaths + w->touches;
+    int64_t next = w->next; /* the others sleep until then, at most */
     if (w->fd >= 0) read_events(bus);
     if (w->suspects_count) look_at_suspects(bus, now ? now : lw__now());
-    if (w->deaths + w->touches != before)
+    if (w->deaths + w->touches != before || w->next < next)
         for (struct lw_group *g = w->groups; g; g = g->next_watching) lw__group_ring(g);
     pthread_mutex_unlock(&w->lock);
 }

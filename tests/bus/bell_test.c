@@ -49,7 +49,7 @@ static void a_ring_before_the_sleep_keeps_it_awake(void **state) {
     struct lw__bell bell = make(bus, 1);
     lw__bell_ring_own(&bell, 5);
     assert_false(lw__bell_sleep(&bell));
-    lw__bell_wake(&bell);
+    lw__bell_wake(&bell, true);
     assert_int_equal(collect(&bell), 1);
     assert_int_equal(got[0], 5);
     assert_true(lw__bell_sleep(&bell)); /* taken once */
@@ -64,7 +64,7 @@ static void a_burst_at_a_sleeper_costs_one_byte(void **state) {
     for (uint32_t i = 0; i < 20; i++) lw__bell_ring(peer, bus->owner, lw__bell_word(&bell, i * 3000));
     assert_int_equal(bell.page->rings, 1);
     assert_int_equal(bytes_in(&bell), 1);
-    lw__bell_wake(&bell);
+    lw__bell_wake(&bell, true);
     assert_int_equal(collect(&bell), 20);
     for (uint32_t i = 0; i < 20; i++) assert_int_equal(got[i], i * 3000);
     lw__bell_ring(peer, bus->owner, lw__bell_word(&bell, 7)); /* awake: no system call */
@@ -83,7 +83,7 @@ static void a_bit_that_a_dead_ringer_set_hushes_nobody(void **state) {
     lw__bell_ring_own(&bell, 5);
     assert_int_equal(bell.page->summary, 1);
     assert_int_equal(bytes_in(&bell), 1);
-    lw__bell_wake(&bell);
+    lw__bell_wake(&bell, true);
     assert_int_equal(collect(&bell), 1);
     drop(&bell, bus);
     assert_ok(lw_bus_close(bus));
@@ -110,7 +110,7 @@ static void a_full_fifo_is_as_good_as_a_byte(void **state) {
     assert_true(lw__bell_sleep(&bell));
     lw__bell_ring_own(&bell, 1);
     assert_int_equal(bell.page->rings, 1);
-    lw__bell_wake(&bell); /* and empties it */
+    lw__bell_wake(&bell, true); /* and empties it */
     assert_int_equal(bytes_in(&bell), 0);
     drop(&bell, bus);
     assert_ok(lw_bus_close(bus));
@@ -158,7 +158,7 @@ static void old_bells_make_room_for_new_ones(void **state) {
             assert_true(lw__bell_sleep(&bell[i]));
             lw__bell_ring(peer, bus->owner, lw__bell_word(&bell[i], 3));
             assert_int_equal(bytes_in(&bell[i]), 1);
-            lw__bell_wake(&bell[i]);
+            lw__bell_wake(&bell[i], true);
             assert_int_equal(collect(&bell[i]), 1);
             assert_true(t_descriptors() <= before + LW__BELLS_OPEN);
         }
