@@ -21,6 +21,7 @@ help: ## this list
 
 test: ## everything that a change must hold, under ten minutes
 	@scripts/need $(TESTS) $(CLANG) g++ clang-format pkg-config
+	@scripts/need libuv1-dev || echo "without libuv1-dev its example is not built, and its test is skipped"
 	@scripts/test-all
 
 quick: ## the tests once, with gcc; FILTER=REGEX picks some
@@ -39,7 +40,7 @@ peers: ## 10,000 peers and links: deaths seen, none reported falsely, what they 
 	@scripts/build gcc
 	@scripts/peers build/gcc
 
-demo: all ## 128 MB through a topic, orders over links, while everybody is killed; nothing lost, nothing twice
+demo: all ## files through a topic, over links and over TCP, while all are killed and cables cut; nothing lost or twice
 	@build/demo/demo
 
 bench: all ## the benchmarks, as JSON

@@ -159,25 +159,45 @@ int duo_run(void (*side)(struct duo *duo), const struct bench_options *options, 
     return code;
 }
 
+int duo_compare(void (*side)(struct duo *duo), const struct bench_options *options, struct bench_result *result) {
+    int code = duo_run(side, options, result);
+    if (code) return code;
+    result->ratio = result->value / result->reference;
+    bench_report(options, result);
+    return EXIT_OK;
+}
+
 /* ---- a side ------------------------------------------------------------------------------- */
 
+/* The first words count: what the other side says may be that we are gone. */
 void duo_fail(struct duo *duo, const char *format, ...) {
     va_list args;
     va_start(args, format);
-    vsnprintf(duo->page->failure, sizeof duo->page->failure, format, args);
+    if (!__atomic_exchange_n(&duo->page->failed, 1, __ATOMIC_RELAXED))
+        vsnprintf(duo->page->failure, sizeof duo->page->failure, format, args);
     va_end(args);
     _exit(EXIT_FAILED);
 }
 
+void duo_come(struct duo *duo) {
+    __atomic_store_n(&duo->page->met[16 * duo->side], ++duo->meetings, __ATOMIC_RELEASE);
+}
+
+bool duo_met(const struct duo *duo) {
+    return __atomic_load_n(&duo->page->met[16 * !duo->side], __ATOMIC_ACQUIRE) >= duo->meetings;
+}
+
+void duo_pass(const struct duo *duo) {
+    if (duo->options->one_core)
+        sched_yield();
+    else
+        duo_relax();
+}
+
 /* Nobody looks for a dead partner here: then the parent kills us. */
 void duo_meet(struct duo *duo) {
-    uint64_t *met = duo->page->met;
-    __atomic_store_n(&met[16 * duo->side], ++duo->meetings, __ATOMIC_RELEASE);
-    while (__atomic_load_n(&met[16 * !duo->side], __ATOMIC_ACQUIRE) < duo->meetings)
-        if (duo->options->one_core)
-            sched_yield();
-        else
-            duo_relax();
+    duo_come(duo);
+    while (!duo_met(duo)) duo_pass(duo);
 }
 
 static void topic_name(const struct duo *duo, const char *topic, char name[96]) {
@@ -230,10 +250,18 @@ void duo_begin(struct duo *duo) {
     if (duo->side == 0) duo->page->begin_ns = (uint64_t)now_ns();
 }
 
-double duo_end(struct duo *duo) {
+void duo_stop(struct duo *duo) {
     if (duo->side == 1) duo->page->end_ns = (uint64_t)now_ns();
-    duo_meet(duo);
+}
+
+double duo_spent(const struct duo *duo) {
     return (double)(duo->page->end_ns - duo->page->begin_ns);
+}
+
+double duo_end(struct duo *duo) {
+    duo_stop(duo);
+    duo_meet(duo);
+    return duo_spent(duo);
 }
 
 /* A virtual machine's cores are moved about: two lines then take 50 ns at one time and 500 at another. So a round
@@ -260,16 +288,22 @@ static int by_reference(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* Puts those that count in front, if they are enough. Returns how many rounds to look at; `*steady_rounds` is the same,
- * or 0 when that is all of them, for want of better ones. */
-static size_t choose_rounds(struct round *rounds, size_t count, double *steady_rounds) {
-    size_t steady = 0, first = 0, end;
+/* Puts those that count in front. Returns how many they are. */
+static size_t move_forward(struct round *rounds, size_t count) {
+    size_t counting = 0;
     for (size_t i = 0; i < count; i++) {
         struct round round = rounds[i];
         if (!round.counts) continue;
-        rounds[i] = rounds[steady];
-        rounds[steady++] = round;
+        rounds[i] = rounds[counting];
+        rounds[counting++] = round;
     }
+    return counting;
+}
+
+/* Puts the steady ones in front, if they are enough. Returns how many rounds to look at; `*steady_rounds` is the same, or
+ * 0 when that is all of them, for want of better ones. */
+static size_t choose_rounds(struct round *rounds, size_t count, double *steady_rounds) {
+    size_t steady = move_forward(rounds, count), first = 0, end;
     *steady_rounds = 0;
     if (steady < ENOUGH) return count;
     qsort(rounds, steady, sizeof *rounds, by_reference);
@@ -303,6 +337,13 @@ static void take_median(struct bench_result *result, struct round *rounds, size_
     result->value = rounds[count / 2].value;
 }
 
+static void take_undisturbed(struct bench_result *result, struct round *rounds, size_t count) {
+    size_t undisturbed = move_forward(rounds, count);
+    bool enough = undisturbed >= ENOUGH;
+    result->steady = enough ? (double)undisturbed : 0;
+    take_median(result, rounds, enough ? undisturbed : count);
+}
+
 static bool another_round(struct duo *duo, size_t count, size_t steady, int64_t begin) {
     bool late = now_ns() - begin > LW_SEC(BUDGET_S) && count >= BENCH_ROUNDS_LEAST;
     if (duo->side == 0) duo->page->go_on = steady < duo->options->rounds && count < BENCH_ROUNDS_MOST && !late;
@@ -317,11 +358,14 @@ static struct round one_round(struct duo *duo, const struct duo_steps *steps, vo
     double after = steps->reference(duo, user);
     lost[duo->side] = preemptions() - first;
     duo_meet(duo);
-    return (struct round){value, (before + after) / 2, about(before, after) && !lost[0] && !lost[1]};
+    bool steady = steps->take == DUO_UNDISTURBED || about(before, after);
+    return (struct round){value, (before + after) / 2, steady && !lost[0] && !lost[1]};
 }
 
 /* The first round only warms up. */
 void duo_alternate(struct duo *duo, const struct duo_steps *steps, void *user) {
+    static void (*const take[])(struct bench_result *, struct round *, size_t) = {take_best, take_median,
+                                                                                  take_undisturbed};
     struct round rounds[BENCH_ROUNDS_MOST];
     int64_t begin = now_ns();
     size_t count = 0, steady = 0;
@@ -329,11 +373,19 @@ void duo_alternate(struct duo *duo, const struct duo_steps *steps, void *user) {
     steps->value(duo, user);
     while (another_round(duo, count, steady, begin)) {
         rounds[count] = one_round(duo, steps, user);
-        steady += steps->median || rounds[count].counts;
+        steady += steps->take == DUO_MEDIAN || rounds[count].counts;
         count++;
         if (steps->also) steps->also(duo, user);
     }
-    if (duo->side == 0) (steps->median ? take_median : take_best)(&duo->page->result, rounds, count);
+    if (duo->side == 0) take[steps->take](&duo->page->result, rounds, count);
+}
+
+struct bench_result duo_alternate_aside(struct duo *duo, const struct duo_steps *steps, void *user) {
+    struct bench_result before = duo->page->result, found;
+    duo_alternate(duo, steps, user);
+    found = duo->page->result;
+    if (duo->side == 0) duo->page->result = before;
+    return found;
 }
 
 /* ---- time --------------------------------------------------------------------------------- */

@@ -28,6 +28,7 @@ struct duo_page {
     uint64_t lost[2]; /* so often each side lost its core in this round */
     struct bench_result result;
     double left[2][DUO_LEFT]; /* figures that a side leaves for the other to read after the next meeting */
+    int failed;               /* a side has said why */
     char failure[512];
 };
 
@@ -44,8 +45,17 @@ struct duo {
  * what side 0 left in the page. */
 int duo_run(void (*side)(struct duo *duo), const struct bench_options *options, struct bench_result *result);
 
-/* Waits until the other side comes here too. */
+/* The same, and reports how the value compares with the reference. Returns the exit code. */
+int duo_compare(void (*side)(struct duo *duo), const struct bench_options *options, struct bench_result *result);
+
+/* Waits until the other side comes here too. In two steps, for a side that has something to do meanwhile: it comes, and
+ * then looks whether the other one has. */
 void duo_meet(struct duo *duo);
+void duo_come(struct duo *duo);
+bool duo_met(const struct duo *duo);
+
+/* Lets time pass in a loop around duo_met(). */
+void duo_pass(const struct duo *duo);
 
 /* Ends the run: the sentence is what the user sees. */
 __attribute__((noreturn, format(printf, 2, 3))) void duo_fail(struct duo *duo, const char *format, ...);
@@ -58,21 +68,34 @@ struct lw_sub *duo_subscribe(struct duo *duo, const char *topic, unsigned flags)
  * side 0 gets the figure. */
 double duo_pingpong(struct duo *duo, uint64_t trips);
 
+enum duo_take {
+    DUO_BEST,       /* the best of the steady rounds */
+    DUO_MEDIAN,     /* where the kernel has a part in it: of all rounds ... */
+    DUO_UNDISTURBED /* ... or of those in which nobody else got the cores */
+};
+
 /* What is measured in turn. Both sides run each step; the figure of side 0, lower is better,
  * counts. `also` may be NULL. */
 struct duo_steps {
     double (*value)(struct duo *duo, void *user);
     double (*reference)(struct duo *duo, void *user);
     void (*also)(struct duo *duo, void *user);
-    bool median; /* of each, not the best: where the kernel has a part in it */
+    enum duo_take take;
 };
 
-/* Alternates the steps and leaves the best (or median) of each in the page's result. */
+/* Alternates the steps and leaves the best or the median of each in the page's result. */
 void duo_alternate(struct duo *duo, const struct duo_steps *steps, void *user);
+
+/* The same for a second comparison: the page's result stays as it was, and side 0 gets what was found. */
+struct bench_result duo_alternate_aside(struct duo *duo, const struct duo_steps *steps, void *user);
 
 /* For a step that begins on side 0 and ends on side 1: the time in between, on both sides. */
 void duo_begin(struct duo *duo);
 double duo_end(struct duo *duo);
+
+/* duo_end() is these, with a duo_meet() between them. */
+void duo_stop(struct duo *duo);
+double duo_spent(const struct duo *duo);
 
 /* For spins that are not what is measured. */
 static inline void duo_relax(void) {

@@ -16,7 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/statvfs.h>
 #include <time.h>
 
 #include "ends.h"
@@ -29,10 +28,9 @@ enum {
     TRIPS = 5000,
     SAMPLES = 2000,
     DESCRIPTORS = 1024,
-    LINK_SPACE = 170 << 10, /* bytes of a link with the smallest rings on the bus */
-    BUSY_TURNS = 4,         /* windows that a busy link sends in a round */
-    BUSY_LEAST = 20000,     /* messages in a round */
-    RELEASE = 16,           /* so many messages by one store */
+    BUSY_TURNS = 4,     /* windows that a busy link sends in a round */
+    BUSY_LEAST = 20000, /* messages in a round */
+    RELEASE = 16,       /* so many messages by one store */
     EVENTS = 64
 };
 
@@ -234,16 +232,6 @@ static void limit_descriptors(struct duo *duo) {
     if (limit.rlim_max < DESCRIPTORS || setrlimit(RLIMIT_NOFILE, &limit)) duo_fail(duo, "%d descriptors", DESCRIPTORS);
 }
 
-static void check_space(struct duo *duo) {
-    struct statvfs fs;
-    uint64_t needed = (duo->options->links + 1) * (LINK_SPACE + 2 * (duo->options->ring - (64 << 10)));
-    if (statvfs(lw_bus_dir(duo->bus), &fs)) duo_fail(duo, "statvfs");
-    uint64_t free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
-    if (needed > free_bytes)
-        duo_fail(duo, "%s: %" PRIu64 " links take %" PRIu64 " MiB, and %" PRIu64 " are free; take fewer with --links",
-                 lw_bus_dir(duo->bus), duo->options->links, needed >> 20, free_bytes >> 20);
-}
-
 /* What the many links took, for each of them. */
 static void leave_possessions(struct duo *duo, const struct possessions *before, double open_s) {
     struct possessions now = look_at_self();
@@ -285,24 +273,20 @@ static void add_possessions(struct duo *duo) {
 }
 
 static void run_busy(struct duo *duo, struct idle *idle) {
-    const struct duo_steps steps = {busy_many, busy_one, NULL, false};
+    const struct duo_steps steps = {busy_many, busy_one, NULL, DUO_BEST};
     struct bench_result *result = &duo->page->result;
-    double value = result->value, reference = result->reference, steady = result->steady;
     if (!duo->options->busy) return;
-    duo_alternate(duo, &steps, idle);
+    struct bench_result busy = duo_alternate_aside(duo, &steps, idle);
     if (duo->side) return;
-    bench_add(result, "busy", result->value, "ns a message, with many busy links");
-    bench_add(result, "busy_one", result->reference, "ns a message, with one");
-    bench_add(result, "busy_ratio", result->value / result->reference, "");
-    bench_add(result, "busy_steady", result->steady, "undisturbed rounds");
-    result->value = value;
-    result->reference = reference;
-    result->steady = steady;
+    bench_add(result, "busy", busy.value, "ns a message, with many busy links");
+    bench_add(result, "busy_one", busy.reference, "ns a message, with one");
+    bench_add(result, "busy_ratio", busy.value / busy.reference, "");
+    bench_add(result, "busy_steady", busy.steady, "undisturbed rounds");
 }
 
 static void open_idle(struct duo *duo, struct idle *idle) {
     limit_descriptors(duo);
-    check_space(duo);
+    ends_check_space(duo, 1);
     idle->flows = calloc(duo->options->links, sizeof *idle->flows);
     if (!idle->flows) duo_fail(duo, "no memory");
     ends_open(duo, &idle->one, "one", 1, LW_US(20));
@@ -314,7 +298,7 @@ static void open_idle(struct duo *duo, struct idle *idle) {
 }
 
 static void side(struct duo *duo) {
-    const struct duo_steps steps = {trips_of_many, trips_of_one, sample, false};
+    const struct duo_steps steps = {trips_of_many, trips_of_one, sample, DUO_BEST};
     struct idle idle = {.seq = 0};
     open_idle(duo, &idle);
     duo_alternate(duo, &steps, &idle);
@@ -344,9 +328,5 @@ int bench_idle_links(int argc, char **argv) {
     if (options.busy > options.links) options.busy = options.links;
     if (options.ring / 2 / (SIZE + 16) < options.window)
         bench_options_refuse("--window %" PRIu64 " does not fit in half a ring", options.window);
-    int code = duo_run(side, &options, &result);
-    if (code) return code;
-    result.ratio = result.value / result.reference;
-    bench_report(&options, &result);
-    return EXIT_OK;
+    return duo_compare(side, &options, &result);
 }

@@ -192,7 +192,7 @@ static double rate_reference(struct duo *duo, void *user) {
 }
 
 static void rate_of(struct duo *duo, unsigned flags) {
-    const struct duo_steps steps = {rate_value, rate_reference, NULL, false};
+    const struct duo_steps steps = {rate_value, rate_reference, NULL, DUO_BEST};
     struct stream stream;
     open_stream(duo, &stream, "rate", flags, duo->options->readers, false);
     duo_alternate(duo, &steps, &stream);
@@ -276,7 +276,7 @@ static double readers_reference(struct duo *duo, void *user) {
 }
 
 static void cost_of(struct duo *duo, bool lossy) {
-    const struct duo_steps steps = {readers_value, readers_reference, NULL, false};
+    const struct duo_steps steps = {readers_value, readers_reference, NULL, DUO_BEST};
     struct pair pair;
     open_stream(duo, &pair.alone, "alone", LW_PUB_EXCLUSIVE, 0, false);
     open_stream(duo, &pair.crowded, "crowded", LW_PUB_EXCLUSIVE, duo->options->readers, lossy);
@@ -294,14 +294,6 @@ static void lossy_side(struct duo *duo) {
     cost_of(duo, true);
 }
 
-static int report_cost(const struct bench_options *options, struct bench_result *result, void (*side)(struct duo *)) {
-    int code = duo_run(side, options, result);
-    if (code) return code;
-    result->ratio = result->value / result->reference;
-    bench_report(options, result);
-    return EXIT_OK;
-}
-
 int bench_lane_readers(int argc, char **argv) {
     struct bench_options options = {.size = 8, .rounds = 60, .release = 16, .readers = 16};
     const struct bench_usage usage = {
@@ -316,7 +308,7 @@ int bench_lane_readers(int argc, char **argv) {
     struct bench_result result = bench_result_init("lane-readers", "ns");
     bench_options_read(&usage, &options, argc, argv);
     choose(&options, false);
-    return report_cost(&options, &result, readers_side);
+    return duo_compare(readers_side, &options, &result);
 }
 
 int bench_lossy_rate(int argc, char **argv) {
@@ -333,5 +325,5 @@ int bench_lossy_rate(int argc, char **argv) {
     struct bench_result result = bench_result_init("lossy-rate", "ns");
     bench_options_read(&usage, &options, argc, argv);
     choose(&options, false);
-    return report_cost(&options, &result, lossy_side);
+    return duo_compare(lossy_side, &options, &result);
 }

@@ -138,7 +138,7 @@ static double reference(struct duo *duo, void *user) {
 }
 
 static void side(struct duo *duo) {
-    const struct duo_steps steps = {value, reference, NULL, false};
+    const struct duo_steps steps = {value, reference, NULL, DUO_BEST};
     size_t size = duo->options->size;
     uint64_t count = 1 + ROUND_BYTES / (size + 1);
     struct rate rate = {.count = count > MOST ? MOST : count};

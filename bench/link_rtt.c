@@ -6,118 +6,65 @@
  * sleeps, as a server does that has other links as well; or, with --direct, on the link itself. The reference is what
  * the cores need at the least: two cache lines back and forth.
  */
-#include <stdlib.h>
-
 #include "ends.h"
 #include "links.h"
-#include "payload.h"
-#include "samples.h"
+#include "rtt.h"
 
-enum {
-    TRIPS = 10000,  /* in a round of value or reference */
-    SAMPLES = 5000, /* in a round of samples */
-    LARGE = 4096,   /* payloads from here on get fewer trips */
-    PATIENCE = 1 << 30
-};
-
-struct rtt {
+struct line {
+    struct rtt rtt;
     struct ends ends;
     struct lw_link *link;
-    uint64_t seq; /* of the next trip */
-    uint64_t trips;
-    struct samples samples;
-    char *buffer;
 };
 
-#define ALWAYS static inline __attribute__((always_inline))
-
-ALWAYS void put(struct duo *duo, struct rtt *rtt, uint64_t seq, size_t size) {
-    payload_fill(rtt->buffer, size, seq);
-    ends_sent(duo, lw_link_send(rtt->link, 1, rtt->buffer, size, 0));
+RTT_ALWAYS void put(struct duo *duo, struct line *line, uint64_t seq, size_t size) {
+    payload_fill(line->rtt.buffer, size, seq);
+    ends_sent(duo, lw_link_send(line->link, 1, line->rtt.buffer, size, 0));
 }
 
-ALWAYS void check(struct duo *duo, int got, const struct lw_msg *msg, uint64_t seq, size_t size) {
+RTT_ALWAYS void check(struct duo *duo, int got, const struct lw_msg *msg, uint64_t seq, size_t size) {
     if (got != 1) duo_fail(duo, "next: %s", lw_strerror(got));
-    if (msg->len != size || payload_differs(msg->data, size, seq))
-        duo_fail(duo, "trip %llu came wrong", (unsigned long long)seq);
+    rtt_check(duo, msg->data, msg->len, seq, size);
 }
 
-ALWAYS void ask(struct duo *duo, struct rtt *rtt, size_t size) {
+RTT_ALWAYS void ask(struct duo *duo, struct line *line, uint64_t seq, size_t size) {
     struct lw_msg msg;
     uint64_t looks = 0;
     int got;
-    put(duo, rtt, rtt->seq, size);
-    while ((got = lw_link_next(rtt->link, &msg, 0)) == LW_EEMPTY && ++looks < PATIENCE)
+    put(duo, line, seq, size);
+    while ((got = lw_link_next(line->link, &msg, 0)) == LW_EEMPTY && ++looks < RTT_PATIENCE)
         ;
-    check(duo, got, &msg, rtt->seq, size);
-    lw_link_release(rtt->link, &msg);
+    check(duo, got, &msg, seq, size);
+    lw_link_release(line->link, &msg);
 }
 
-ALWAYS void answer(struct duo *duo, struct rtt *rtt, size_t size) {
+RTT_ALWAYS void answer(struct duo *duo, struct line *line, uint64_t seq, size_t size) {
     struct lw_msg msg;
-    if (!duo->options->direct) ends_wait(duo, &rtt->ends);
-    int got = lw_link_next(rtt->link, &msg, LW_FOREVER);
-    check(duo, got, &msg, rtt->seq, size);
-    put(duo, rtt, rtt->seq, size); /* the answer first, as who answers would */
-    lw_link_release(rtt->link, &msg);
+    if (!duo->options->direct) ends_wait(duo, &line->ends);
+    int got = lw_link_next(line->link, &msg, LW_FOREVER);
+    check(duo, got, &msg, seq, size);
+    put(duo, line, seq, size); /* the answer first, as who answers would */
+    lw_link_release(line->link, &msg);
 }
 
-/* A size that the compiler knows, as it knows the size of a user's struct, makes the copies inline. */
-ALWAYS void trips_of(struct duo *duo, struct rtt *rtt, uint64_t count, size_t size) {
-    for (; count--; rtt->seq++)
-        if (duo->side == 0)
-            ask(duo, rtt, size);
-        else
-            answer(duo, rtt, size);
+RTT_ALWAYS void trip(struct duo *duo, struct rtt *rtt, uint64_t seq, size_t size) {
+    if (duo->side == 0)
+        ask(duo, (struct line *)rtt, seq, size);
+    else
+        answer(duo, (struct line *)rtt, seq, size);
 }
 
-static void trips(struct duo *duo, struct rtt *rtt, uint64_t count) {
-    switch (duo->options->size) {
-    case 8:
-        trips_of(duo, rtt, count, 8);
-        break;
-    case 64:
-        trips_of(duo, rtt, count, 64);
-        break;
-    default:
-        trips_of(duo, rtt, count, duo->options->size);
-    }
-}
-
-static double value(struct duo *duo, void *user) {
-    struct rtt *rtt = user;
-    duo_meet(duo);
-    int64_t begin = now_ns();
-    trips(duo, rtt, rtt->trips);
-    return (double)(now_ns() - begin) / (double)rtt->trips;
-}
-
-static double reference(struct duo *duo, void *user) {
-    (void)user;
-    return duo_pingpong(duo, TRIPS);
-}
-
-static void one_trip(struct duo *duo, void *user) {
-    trips(duo, user, 1);
-}
-
-static void sample(struct duo *duo, void *user) {
-    samples_take(duo, &((struct rtt *)user)->samples, SAMPLES, one_trip, user);
+static void run(struct duo *duo, struct rtt *rtt, uint64_t count) {
+    rtt_series(duo, rtt, count, trip);
 }
 
 static void side(struct duo *duo) {
-    const struct duo_steps steps = {value, reference, sample, false};
-    size_t size = duo->options->size;
-    struct rtt rtt = {.trips = size < LARGE ? TRIPS : 1 + TRIPS * (uint64_t)LARGE / size};
-    rtt.buffer = aligned_alloc(64, (size + 64) & ~(size_t)63);
-    if (!rtt.buffer) duo_fail(duo, "no memory");
-    samples_open(duo, &rtt.samples);
-    ends_open(duo, &rtt.ends, "rtt", 1, LW_FOREVER);
-    rtt.link = rtt.ends.links[0];
-    duo_alternate(duo, &steps, &rtt);
-    samples_close(duo, &rtt.samples);
-    ends_close(duo, &rtt.ends);
-    free(rtt.buffer);
+    struct line line = {.rtt = {.run = run, .trips = 10000, .taken = 5000}};
+    rtt_open(duo, &line.rtt);
+    ends_open(duo, &line.ends, "rtt", 1, LW_FOREVER);
+    line.link = line.ends.links[0];
+    rtt_measure(duo, &line.rtt);
+    rtt_close(&line.rtt);
+    ends_close(duo, &line.ends);
 }
 
 int bench_link_rtt(int argc, char **argv) {
@@ -133,9 +80,5 @@ int bench_link_rtt(int argc, char **argv) {
     struct bench_result result = bench_result_init("link-rtt", "ns");
     bench_options_read(&usage, &options, argc, argv);
     bench_choose_ring(&options, 256 << 10);
-    int code = duo_run(side, &options, &result);
-    if (code) return code;
-    result.ratio = result.value / result.reference;
-    bench_report(&options, &result);
-    return EXIT_OK;
+    return duo_compare(side, &options, &result);
 }

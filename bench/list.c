@@ -6,6 +6,7 @@
 
 #include "lane.h"
 #include "links.h"
+#include "tcp.h"
 
 const struct bench lw_benches[] = {
     {"lane-rtt", bench_lane_rtt, "a message there and one back, against a bare cache-line ping-pong"},
@@ -18,5 +19,7 @@ const struct bench lw_benches[] = {
     {"link-rate", bench_link_rate, "messages a second over a link and back"},
     {"wake-rtt", bench_wake_rtt, "a message there and one back between two that sleep, against eventfd and epoll"},
     {"idle-links", bench_idle_links, "what ten thousand links cost that have nothing to say, and a thousand busy ones"},
+    {"tcp-rtt", bench_tcp_rtt, "a message there and one back over a link over TCP, against a bare connection"},
+    {"tcp-rate", bench_tcp_rate, "bytes a second one way over a link over TCP, against a bare connection"},
     {NULL, NULL, NULL},
 };

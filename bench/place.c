@@ -48,13 +48,17 @@ static int remove_ours(const char *topic, void *user) {
     return 0;
 }
 
-/* Servers have the prefix of topics, but for the slash. */
+/* Servers have the prefix of topics, but for the slash. Of a link over TCP both halves are here, and the client's goes by
+ * an address: any will do. */
 static int remove_our_link(const struct lw_link_info *info, int error, void *user) {
     const struct cleaner *cleaner = user;
+    char address[LW_ADDRESS_MAX];
     (void)error;
     size_t length = strlen(cleaner->prefix) - 1;
-    if (strncmp(info->server, cleaner->prefix, length) == 0 && info->server[length] == '-')
-        lw_link_remove(cleaner->bus, info->server, info->client, LW_REMOVE_FORCE, NULL);
+    if (strncmp(info->server, cleaner->prefix, length) != 0 || info->server[length] != '-') return 0;
+    snprintf(address, sizeof address, "tcp://127.0.0.1:1/%s", info->server);
+    lw_link_remove(cleaner->bus, info->server, info->client, LW_REMOVE_FORCE, NULL);
+    lw_link_remove(cleaner->bus, address, info->client, LW_REMOVE_FORCE, NULL);
     return 0;
 }
 

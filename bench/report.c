@@ -13,6 +13,7 @@ struct bench_result bench_result_init(const char *bench, const char *unit) {
                                  .unit = unit,
                                  .value = NAN,
                                  .reference = NAN,
+                                 .reference_unit = "ns",
                                  .ratio = NAN,
                                  .per_rtt = NAN,
                                  .p50 = NAN,
@@ -68,7 +69,7 @@ static void print_row(const char *name, double value, const char *unit) {
 static void print_table(const struct bench_options *options, const struct bench_result *result) {
     printf("%s, %" PRIu64 " bytes\n", result->bench, options->size);
     print_row("value", result->value, result->unit);
-    print_row("reference", result->reference, "ns");
+    print_row("reference", result->reference, result->reference_unit);
     print_row("ratio", result->ratio, "");
     print_row("per_rtt", result->per_rtt, "messages in one round trip of the reference");
     print_row("p50", result->p50, "ns");

@@ -23,9 +23,10 @@ struct bench_result {
     const char *bench;
     const char *unit; /* of value; percentiles are always ns */
     double value;     /* best round */
-    double reference; /* best round of what value is compared with, ns */
-    double ratio;     /* value / reference */
-    double per_rtt;   /* messages moved while the reference makes one round trip */
+    double reference; /* best round of what value is compared with */
+    const char *reference_unit;
+    double ratio;   /* value / reference */
+    double per_rtt; /* messages moved while the reference makes one round trip */
     double p50, p99, p999, max;
     double steady;      /* undisturbed rounds behind value and reference; 0: too few, so all counted */
     double samples;     /* behind the percentiles */

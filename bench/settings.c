@@ -67,10 +67,12 @@ static const struct {
     {BENCH_NO_BIAS, AT(no_bias), {"no-bias", 0, parse_flag, NULL, NULL, "never keep the lock for the next message"}},
     {BENCH_BATCH, AT(batch), {"batch", 0, parse_batch, NULL, "N", "messages published at once, 1 to 64"}},
     {BENCH_WINDOW, AT(window), {"window", 0, parse_window, NULL, "N", "messages under way on a link at most"}},
-    {BENCH_LINKS, AT(links), {"links", 0, parse_links, NULL, "N", "how many links (default 10000)"}},
+    {BENCH_LINKS, AT(links), {"links", 0, parse_links, NULL, "N", "how many links"}},
     {BENCH_BUSY, AT(busy), {"busy", 0, parse_busy, NULL, "M", "of them busy in the second part (default 1000)"}},
     {BENCH_DIRECT, AT(direct), {"direct", 0, parse_flag, NULL, NULL, "the server asks its link, not its group"}},
     {BENCH_ONE_CORE, AT(one_core), {"one-core", 0, parse_flag, NULL, NULL, "both processes on one core"}},
+    {BENCH_NO_CRC, AT(no_crc), {"no-crc", 0, parse_flag, NULL, NULL, "no checksums on what goes over TCP"}},
+    {BENCH_SLEEP, AT(sleep), {"sleep", 0, parse_flag, NULL, NULL, "both sides go to sleep at once"}},
 };
 enum { ROWS = sizeof table / sizeof *table };
 

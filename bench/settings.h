@@ -37,6 +37,8 @@ struct bench_options {
     bool no_bias;  /* shared publishers never keep the lock */
     bool direct;   /* the server asks its link, not its group */
     bool one_core; /* both processes on the same */
+    bool no_crc;   /* no checksums over TCP */
+    bool sleep;    /* both sides wait in the kernel, at once */
 };
 
 /* Which options a benchmark takes: a bit each. */
@@ -53,7 +55,9 @@ enum bench_takes {
     BENCH_LINKS = 1 << 9,
     BENCH_BUSY = 1 << 10,
     BENCH_DIRECT = 1 << 11,
-    BENCH_ONE_CORE = 1 << 12
+    BENCH_ONE_CORE = 1 << 12,
+    BENCH_NO_CRC = 1 << 13,
+    BENCH_SLEEP = 1 << 14
 };
 
 struct bench_usage {

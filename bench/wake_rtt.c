@@ -159,26 +159,23 @@ static void leave_counts(struct duo *duo, const struct wake *wake, const struct 
     duo_meet(duo);
 }
 
-/* To sleepers only. What the first part found stays in its place. */
+/* To sleepers only. */
 static void run_asleep(struct duo *duo, struct wake *wake) {
-    const struct duo_steps steps = {value, reference, NULL, true};
-    struct bench_result *result = &duo->page->result;
-    double first_value = result->value, first_reference = result->reference;
+    const struct duo_steps steps = {value, reference, NULL, DUO_MEDIAN};
+    struct bench_result *result = &duo->page->result, asleep;
     uint64_t first = wake->seq;
     struct lw_group_stats from = ends_stats(&wake->ends);
     wake->pausing = true;
-    duo_alternate(duo, &steps, wake);
+    asleep = duo_alternate_aside(duo, &steps, wake);
     wake->pausing = false;
     double sleeps = (double)(ends_stats(&wake->ends).sleeps - from.sleeps);
     duo->page->left[duo->side][13] = sleeps / (double)(wake->seq - first);
     duo_meet(duo);
     if (duo->side) return;
-    bench_add(result, "asleep", result->value, "ns, when each side sleeps before it is sent to");
-    bench_add(result, "asleep_reference", result->reference, "ns");
-    bench_add(result, "asleep_ratio", result->value / result->reference, "");
+    bench_add(result, "asleep", asleep.value, "ns, when each side sleeps before it is sent to");
+    bench_add(result, "asleep_reference", asleep.reference, "ns");
+    bench_add(result, "asleep_ratio", asleep.value / asleep.reference, "");
     bench_add(result, "asleep_sleeps", duo->page->left[0][13] + duo->page->left[1][13], "in a round trip");
-    result->value = first_value;
-    result->reference = first_reference;
 }
 
 static void add_figures(struct duo *duo, const struct wake *wake) {
@@ -208,7 +205,7 @@ static void open_wake(struct duo *duo, struct wake *wake) {
 }
 
 static void side(struct duo *duo) {
-    const struct duo_steps steps = {value, reference, sample, true};
+    const struct duo_steps steps = {value, reference, sample, DUO_MEDIAN};
     double *left = duo->page->left[duo->side];
     struct wake wake = {.seq = 0};
     open_wake(duo, &wake);
@@ -244,11 +241,8 @@ int bench_wake_rtt(int argc, char **argv) {
         bench_options_refuse("--ring: a burst of %d messages does not fit in half of it", BURST);
     for (int i = 0; i < 2; i++)
         if ((bells[i] = eventfd(0, EFD_CLOEXEC)) < 0) return fail(LW_ESTATE, "no eventfd");
-    int code = duo_run(side, &options, &result);
+    int code = duo_compare(side, &options, &result);
     close(bells[0]);
     close(bells[1]);
-    if (code) return code;
-    result.ratio = result.value / result.reference;
-    bench_report(&options, &result);
-    return EXIT_OK;
+    return code;
 }

@@ -38,6 +38,8 @@ struct part {
     enum lw_from from;
     /* of those who talk over links: link_actors.h */
     struct link_ledger *links;
+    const char *address; /* of the server, or NULL: it is on the same bus */
+    const char *listen;  /* the server's, or NULL */
 };
 
 static struct lw_bus *part_open_bus(const struct part *part) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * demo/link_actors.h - the processes of the second act: an echo server and its clients. They use Laneway as any program
- * would; for the checker they note what they do.
+ * demo/link_actors.h - the processes of the acts with links: an echo server and its clients, on one host or on two. They
+ * use Laneway as any program would; for the checker they note what they do.
  */
 #ifndef DEMO_LINK_ACTORS_H
 #define DEMO_LINK_ACTORS_H
@@ -26,6 +26,14 @@ static void release_link(const struct part *part, struct lw_link *link, const st
     int rc = lw_link_release(link, last);
     if (rc) give_up(part->notes, "release of %llu: %s", (unsigned long long)last->number, lw_strerror(rc));
     note_set(&part->notes->released, last->number + 1);
+}
+
+/* Deaths and cuts are what this is about. That a side is refused, or is told that something was lost, must not happen. */
+static void look_for_trouble(struct notes *notes, const struct lw_event *event) {
+    bool down = event->kind == LW_DOWN && event->code != LW_EDEAD && event->code != LW_ECLOSED;
+    if (down || event->kind == LW_REFUSED)
+        give_up(notes, "%s: %s", down ? lw_errname(event->code) : "refused", lw_link_reason(event->link, NULL));
+    if (event->kind == LW_RENEWED) give_up(notes, "the link was renewed (%d)", event->code);
 }
 
 /* ---- client ------------------------------------------------------------------------------------------------------- */
@@ -87,7 +95,7 @@ static void talk(struct client *client) {
         for (int i = 0; i < n; i++) {
             if (events[i].kind == LW_READABLE) take_answers(client);
             if (events[i].kind == LW_WRITABLE) client->full = false;
-            if (events[i].kind == LW_REFUSED) give_up(part->notes, "refused");
+            look_for_trouble(part->notes, &events[i]);
         }
     }
 }
@@ -98,7 +106,8 @@ static void be_client(const struct part *part) {
     struct lw_bus *bus = part_open_bus(part);
     struct client client = {.part = part, .group = part_open_group(part, bus)};
     client.gate = &part->links->gates[part->notes - part->links->clients];
-    if (lw_link_open(&client.link, client.group, SERVER, NULL)) give_up(part->notes, "%s", lw_errtext());
+    if (lw_link_open(&client.link, client.group, part->address ? part->address : SERVER, NULL))
+        give_up(part->notes, "%s", lw_errtext());
     if (lw_link_stat(client.link, &info)) give_up(part->notes, "no numbers");
     note_set(&part->notes->resumed, info.sent);
     client.next = info.sent;
@@ -187,6 +196,7 @@ static void hear(struct peer *peers, struct lw_group *group, const struct lw_eve
         serve(peer, event->link);
     }
     if (event->kind == LW_READABLE) serve(peer, event->link);
+    look_for_trouble(peers->server, event);
 }
 
 /* Until it is killed. */
@@ -195,12 +205,14 @@ static void be_server(const struct part *part) {
     struct lw_bus *bus = part_open_bus(part);
     struct lw_group *group = part_open_group(part, bus);
     struct lw_server *server;
+    struct lw_server_options options = LW_SERVER_OPTIONS_INIT;
     struct lw_event events[EVENTS];
+    options.listen = part->listen;
     for (int i = 0; i < CLIENTS; i++) {
         peers[i] = (struct peer){.part = *part, .server = part->notes};
         peers[i].part.notes = &part->links->requests[i];
     }
-    if (lw_server_open(&server, group, SERVER, NULL)) give_up(part->notes, "%s", lw_errtext());
+    if (lw_server_open(&server, group, SERVER, &options)) give_up(part->notes, "%s", lw_errtext());
     part_is_ready(part);
     for (;;) {
         int n = lw_group_poll(group, events, EVENTS, LW_FOREVER);

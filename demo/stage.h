@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * demo/stage.h - what both acts of the demo stand on: processes that are started, killed at random and started again,
+ * demo/stage.h - what all acts of the demo stand on: processes that are started, killed at random and started again,
  * and an end that leaves nothing behind.
  */
 #ifndef DEMO_STAGE_H
@@ -45,6 +45,7 @@ struct actor {
 
 struct stage {
     uint64_t seed, random;
+    bool keep; /* leaves `dir` behind */
     char dir[64];
     char bus[80];
     pid_t self;
@@ -75,7 +76,7 @@ static int remove_one(const char *path, const struct stat *status, int type, str
 static void clear_away(void) {
     if (getpid() != stage.self) return;
     for (int i = 0; i < stage.cast_count; i++) stop(stage.cast[i]);
-    if (*stage.dir) nftw(stage.dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    if (*stage.dir && !stage.keep) nftw(stage.dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 __attribute__((noreturn, format(printf, 1, 2))) static void fail(const char *format, ...) {
@@ -265,10 +266,10 @@ struct outcome {
     bool good; /* besides */
 };
 
-static struct lw_bus *observe(void) {
+static struct lw_bus *observe(const char *dir) {
     struct lw_bus_options options = LW_BUS_OPTIONS_INIT;
     struct lw_bus *bus;
-    options.dir = stage.bus;
+    options.dir = dir;
     options.flags = LW_BUS_OBSERVE;
     if (lw_bus_open(&bus, &options)) fail("%s", lw_errtext());
     return bus;

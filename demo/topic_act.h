@@ -174,7 +174,7 @@ static bool show_sums(const struct actor *actor, const struct checker *checker) 
 
 static bool topic_is_sound(void) {
     struct lw_topic_info info = LW_TOPIC_INFO_INIT;
-    struct lw_bus *bus = observe();
+    struct lw_bus *bus = observe(stage.bus);
     bool sound =
         !lw_topic_verify(bus, TOPIC, NULL) && !lw_topic_stat(bus, TOPIC, &info) && info.number == topic_act.total;
     if (!sound) printf("  topic      NOT SOUND: %s\n\n", lw_errtext());

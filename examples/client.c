@@ -5,6 +5,8 @@
  *     cc -std=c11 client.c -o client $(pkg-config --cflags --libs laneway)
  *     ./client & ./server
  *
+ * On another host than the server it wants the server's address: ./client tcp://HOST:7400/desk
+ *
  * The server need not be there: orders wait in the link until it is. What was sent when this program was killed is
  * answered all the same, and the next run gets the answers first.
  */
@@ -17,7 +19,8 @@ struct order {
     double price;
 };
 
-int main(void) {
+int main(int argc, char **argv) {
+    const char *desk = argc > 1 ? argv[1] : "desk"; /* a name on this bus, or where it is */
     struct lw_bus *bus;
     struct lw_group *group;
     struct lw_link *link;
@@ -25,7 +28,7 @@ int main(void) {
     struct lw_link_info info = LW_LINK_INFO_INIT;
     struct lw_link_options options = {.size = sizeof options, .as = "client"};
     int got = 1;
-    if (lw_bus_open(&bus, NULL) || lw_group_open(&group, bus, NULL) || lw_link_open(&link, group, "desk", &options))
+    if (lw_bus_open(&bus, NULL) || lw_group_open(&group, bus, NULL) || lw_link_open(&link, group, desk, &options))
         return fprintf(stderr, "%s\n", lw_errtext()), 1;
     for (int i = 0; i < 10; i++) {
         struct order order = {1 + i, 100 + i / 8.0};

@@ -5,6 +5,10 @@
  *     cc -std=c11 server.c -o server $(pkg-config --cflags --libs laneway)
  *     ./server & ./client
  *
+ * With an address it listens for clients on other hosts, too, and nothing else changes (two_hosts.sh):
+ *
+ *     ./server tcp://0.0.0.0:7400                       and there: ./client tcp://HOST:7400/desk
+ *
  * Kill it with -9 whenever you like and start it again: it goes on with the first order that it has not answered. Order n
  * of a client is answered by message n to it, so the link itself knows what was answered.
  */
@@ -46,13 +50,14 @@ static void admit(const struct lw_event *event, struct lw_group *group) {
         printf("%s is in\n", login.client);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
     struct lw_bus *bus;
     struct lw_group *group;
     struct lw_server *server;
+    struct lw_server_options options = {.size = sizeof options, .listen = argc > 1 ? argv[1] : NULL};
     struct lw_event events[16];
     int n;
-    if (lw_bus_open(&bus, NULL) || lw_group_open(&group, bus, NULL) || lw_server_open(&server, group, "desk", NULL))
+    if (lw_bus_open(&bus, NULL) || lw_group_open(&group, bus, NULL) || lw_server_open(&server, group, "desk", &options))
         return fprintf(stderr, "%s\n", lw_errtext()), 1;
     while ((n = lw_group_poll(group, events, 16, LW_FOREVER)) >= 0) {
         for (int i = 0; i < n; i++) {

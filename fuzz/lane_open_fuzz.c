@@ -17,7 +17,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "base/bytes.h"
+#include "base/crc32c.h"
 #include "base/err.h"
 #include "base/membarrier.h"
 #include "lane/lane.h"

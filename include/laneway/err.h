@@ -40,15 +40,17 @@ extern "C" {
     X(LW_ENOSLOT, 2014, "no free slot")                                                                                \
     X(LW_EPOSITION, 2015, "no record begins at this position, or it is no longer retained")                            \
     X(LW_EGAP, 2016, "messages were lost before the next one; the count is in the statistics")                         \
-    X(LW_EMISMATCH, 2017, "the schema differs")                                                                        \
+    X(LW_EMISMATCH, 2017, "the schema differs; or what the two sides of a link have does not belong together")         \
     X(LW_EFORKED, 2018, "handle belongs to the parent process")                                                        \
     X(LW_ESTATE, 2019, "call out of order")                                                                            \
     X(LW_EFS, 2020, "this filesystem can not hold a bus")                                                              \
     X(LW_EABI, 2021, "program and library were built from different versions")                                         \
     X(LW_EEVICTED, 2022, "evicted for being too far behind; the count of lost messages is in the statistics")          \
-    X(LW_EDEAD, 2023, "the process on the other side ended without closing")                                           \
+    X(LW_EDEAD, 2023, "the process on the other side ended without closing, or can not be reached")                    \
     X(LW_EREFUSED, 2024, "the server refused the login; its words are with the link")                                  \
-    X(LW_ENOLINK, 2025, "no such link")
+    X(LW_ENOLINK, 2025, "no such link")                                                                                \
+    X(LW_EPROTOCOL, 2026, "what came over the connection breaks the protocol")                                         \
+    X(LW_ENOSERVER, 2027, "no server of this name is at this address")
 
 enum lw_error {
 #define LW_ERROR_ENUM(code, number, sentence) code = -(number),

@@ -43,10 +43,11 @@ enum lw_event_kind {
     LW_UP = 3,       /* link: the other side is there, and (to a client) has accepted */
     LW_DOWN = 4,     /* link: it is not there any more; code: LW_EDEAD killed, LW_ECLOSED closed (lw_link_reason()) */
     LW_REFUSED = 5,  /* link: the server refused; lw_link_reason() has its words */
-    LW_LOGIN = 6,  /* server: a client wants in, lw_server_login(); link: its client wants in again, lw_link_login() */
-    LW_STUCK = 7,  /* link: the other side lives, and takes nothing of what was sent to it. Decides nothing */
-    LW_MOVING = 8, /* link: it does again */
-    LW_WOKEN = 9   /* lw_group_wake() was called */
+    LW_LOGIN = 6,   /* server: a client wants in, lw_server_login(); link: its client wants in again, lw_link_login() */
+    LW_STUCK = 7,   /* link: the other side lives, and takes nothing of what was sent to it. Decides nothing */
+    LW_MOVING = 8,  /* link: it does again */
+    LW_WOKEN = 9,   /* lw_group_wake() was called */
+    LW_RENEWED = 10 /* link over TCP: one side has lost its files, and begins anew; code: enum lw_renewed (link.h) */
 };
 
 struct lw_event {

@@ -16,6 +16,14 @@
  * A name that was never used is a new link; a name that was is the old one. Its identity is the pair of names, of the
  * server and of the client (`as`; the node's name if not given); one process may hold many. No name is open twice.
  *
+ * Over TCP the server says where it listens, and the client where that is; nothing else differs:
+ *
+ *     opt.listen = "tcp://127.0.0.1:7000";               lw_link_open(&link, group, "tcp://127.0.0.1:7000/gateway", NULL)
+ *
+ * Each host then keeps what it sent until the other one has released it; a connection that breaks, or a side that dies,
+ * costs nothing but the time until it is there again. Sending and receiving is done by the calls on the link and by
+ * lw_group_poll(): what was sent goes out at once, or with the next of these calls when many messages follow each other.
+ *
  * Caveats
  *   - Sending works at once, also before the server has ever run and while it is away: it goes to the file, until the
  *     ring is full. Being sent does not mean that somebody has read it: lw_link_stat() tells.
@@ -40,6 +48,9 @@ extern "C" {
 /* Longest login, answer and reason, in bytes. */
 #define LW_LOGIN_MAX 1024
 
+/* Longest address as text, with its NUL. */
+#define LW_ADDRESS_MAX 256
+
 enum lw_link_state {
     LW_LINK_WAITING = 0, /* client: no server has accepted this link yet, ever */
     LW_LINK_UP = 1,
@@ -59,13 +70,23 @@ struct lw_link_options {
     size_t login_len;
     void *user;          /* goes into the link's events */
     int64_t stuck_after; /* ns without progress after which LW_STUCK is told; 0: 10 s, LW_FOREVER: never */
+    unsigned flags;      /* LW_LINK_... */
+    int64_t retry_max;   /* over TCP: ns between two tries to connect, at most; they begin at once and grow. 0: 5 s */
 };
 #define LW_LINK_OPTIONS_INIT                                                                                           \
-    { sizeof(struct lw_link_options), NULL, 0, 0, NULL, 0, NULL, 0 }
+    { sizeof(struct lw_link_options), NULL, 0, 0, NULL, 0, NULL, 0, 0, 0 }
+
+/* Flags of a client's and of a server's options. Checksums are used unless one side has this. */
+#define LW_LINK_NO_CRC 1u /* over TCP: no checksum of our own on what is sent (TCP's is a weak one) */
 
 /*
- * Opens the link of this client to a server of the bus, makes it if it is new, and asks the server, if it runs, to be
- * let in. Never waits for the server. `options` may be NULL.
+ * Opens the link of this client to a server, makes it if it is new, and asks the server, if it runs, to be let in. Never
+ * waits for the server, nor for a connection. `options` may be NULL.
+ *
+ * `server`: the name of a server on this bus, or where one listens, "tcp://HOST:PORT/SERVER" (HOST: an IPv4 address, an
+ * IPv6 one in [], localhost, or a name of /etc/hosts) or "unix:///PATH/SERVER". The link over TCP is the same one
+ * whatever the address: a server may move. LW_DOWN with LW_EMISMATCH, LW_ENOSERVER, LW_EHELD, LW_ESHAPE, LW_EVERSION is
+ * told when there is somebody who does not take this link; lw_link_reason() says why, and it is tried again.
  *
  * Errors: LW_ENAME; LW_EHELD (a live process has this name open; its node and pid in the text); LW_ESHAPE (exists with
  * other rings); LW_EVERSION; LW_ECORRUPT; -EINVAL (an option); -ENOSPC; -EMFILE; -ENOMEM (memory or mappings: the text
@@ -90,15 +111,26 @@ struct lw_server_options {
     size_t size;         /* sizeof (struct lw_server_options) */
     void *user;          /* goes into the server's events */
     int64_t stuck_after; /* of its links, as in lw_link_options */
+    const char
+        *listen;       /* for clients on other hosts: "tcp://ADDRESS:PORT", "unix:///PATH", several separated by commas.
+                            NULL: for those on this bus only. tcp://:PORT is this host's loopback; 0.0.0.0 or [::] is
+                            every interface. PORT 0: any free one, lw_server_port() */
+    unsigned flags;    /* LW_LINK_NO_CRC */
+    uint64_t ring_max; /* largest ring that a client on another host may have made here, in bytes; 0: 64 MiB */
+    uint32_t guests_max;  /* connections that have not been let in yet: the oldest goes. 0: 1,024 */
+    int64_t hello_within; /* ns within which one must have said who it is; 0: 3 s */
 };
 #define LW_SERVER_OPTIONS_INIT                                                                                         \
-    { sizeof(struct lw_server_options), NULL, 0 }
+    { sizeof(struct lw_server_options), NULL, 0, NULL, 0, 0, 0, 0 }
 
 /* Becomes the server of this name. Logins are told in `group`. `options` may be NULL.
  * Errors: LW_ENAME, LW_EHELD (a live process is it; node and pid in the text), -EINVAL, -ENOSPC, -EMFILE, -ENOMEM,
  * -EACCES, LW_EFORKED. */
 LW_API int lw_server_open(struct lw_server **server, struct lw_group *group, const char *name,
                           const struct lw_server_options *options);
+
+/* The port of the first TCP address at which it listens; 0: there is none. */
+LW_API int lw_server_port(const struct lw_server *server);
 
 /* No logins from now on; its links stay open, each to be closed by whoever has it. NULL is fine. */
 LW_API void lw_server_close(struct lw_server *server);
@@ -114,10 +146,11 @@ struct lw_login {
     uint64_t session; /* counts its logins */
     size_t len;       /* bytes of its login */
     unsigned char data[LW_LOGIN_MAX];
+    char from[LW_ADDRESS_MAX]; /* where it connects from; "": from this host, or it is away */
 };
 #define LW_LOGIN_INIT                                                                                                  \
     {                                                                                                                  \
-        sizeof(struct lw_login), NULL, NULL, {0}, 0, 0, 0, 0, {                                                        \
+        sizeof(struct lw_login), NULL, NULL, {0}, 0, 0, 0, 0, {0}, {                                                   \
             0                                                                                                          \
         }                                                                                                              \
     }
@@ -190,6 +223,9 @@ LW_API void lw_link_uncork(struct lw_link *link);
  * LW_WRITABLE before it goes on reading. All other events are told; receiving works the same. */
 LW_API void lw_link_pause(struct lw_link *link, int paused);
 
+/* Which side of a link over TCP is on this bus. */
+enum lw_link_remote { LW_LINK_OF_CLIENT = 1, LW_LINK_OF_SERVER = 2 };
+
 /* Numbers of messages in both directions, since the link was made. A message's own is in lw_msg.number. A server that
  * answers each request once knows from `sent` which requests it had answered before a crash: ask once after accepting,
  * then count; asking for each message costs more than the message. */
@@ -209,9 +245,26 @@ struct lw_link_info {
     char server_node[LW_NAME_MAX + 1];
     int client_pid, server_pid; /* 0 when not alive */
     int stuck;                  /* 1: LW_STUCK was told, and LW_MOVING not yet */
+    int remote; /* over TCP: enum lw_link_remote, and of the other side there is neither node nor pid. 0: both are here */
+    uint64_t connections;         /* since this handle was opened */
+    char address[LW_ADDRESS_MAX]; /* where the other side is, "" if not known */
 };
 #define LW_LINK_INFO_INIT                                                                                              \
-    { sizeof(struct lw_link_info), {0}, {0}, LW_LINK_WAITING, 0, 0, 0, 0, 0, 0, 0, 0, {0}, {0}, 0, 0, 0 }
+    {                                                                                                                  \
+        sizeof(struct lw_link_info), {0}, {0}, LW_LINK_WAITING, 0, 0, 0, 0, 0, 0, 0, 0, {0}, {0}, 0, 0, 0, 0, 0, {     \
+            0                                                                                                          \
+        }                                                                                                              \
+    }
+
+/* Code of LW_RENEWED. */
+enum lw_renewed {
+    LW_RENEWED_THERE =
+        1, /* the other host lost what it had not sent yet: what comes from now on is a new beginning, and
+                             its numbers are. What had arrived was received before this */
+    LW_RENEWED_READER = 2, /* the other side lost what it had received: it is sent again from the first message that it
+                              had not told to be released */
+    LW_RENEWED_HERE = 3    /* this side lost what it had received: the same, seen from here */
+};
 
 /* LW_ECORRUPT, LW_EFORKED. May enter the kernel. */
 LW_API int lw_link_stat(struct lw_link *link, struct lw_link_info *info);

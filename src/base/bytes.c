@@ -5,21 +5,6 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Half a byte a step: 64 bytes of table, and only headers are checked with it. */
-uint32_t lw__crc32c(uint32_t crc, const void *data, size_t size) {
-    static const uint32_t nibble[16] = {0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1, 0x417b1dbc, 0x5125dad3,
-                                        0x61c69362, 0x7198540d, 0x82f63b78, 0x92a8fc17, 0xa24bb5a6, 0xb21572c9,
-                                        0xc38d26c4, 0xd3d3e1ab, 0xe330a81a, 0xf36e6f75};
-    const unsigned char *byte = data;
-    crc = ~crc;
-    for (size_t i = 0; i < size; i++) {
-        crc ^= byte[i];
-        crc = crc >> 4 ^ nibble[crc & 15];
-        crc = crc >> 4 ^ nibble[crc & 15];
-    }
-    return ~crc;
-}
-
 /* Without entropy yet (early boot) a mix of clock, pid and address serves: a UUID here is told apart, not kept secret.
  */
 static void random_bytes(unsigned char *out, size_t size) {

@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* base/bytes.h - checksums and small arithmetic. */
+/* base/bytes.h - random bytes and small arithmetic. */
 #ifndef LW_BASE_BYTES_H
 #define LW_BASE_BYTES_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-/* CRC-32C (Castagnoli) of `size` bytes, going on from `crc`; begin with 0. */
-uint32_t lw__crc32c(uint32_t crc, const void *data, size_t size);
 
 /* 16 random bytes, a version 4 UUID. */
 void lw__uuid_make(unsigned char uuid[16]);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "base/crc32c.h"
 #include "base/err.h"
 #include "base/file.h"
 #include "lane/lane.h"
@@ -35,7 +36,11 @@ static void fill_id(struct lw__lane_id *id, const struct lw__lane_shape *shape) 
     id->magic = LW__LANE_MAGIC;
     id->version = LW__LANE_VERSION;
     id->fingerprint = fingerprint();
-    lw__uuid_make(id->uuid);
+    if (shape->uuid)
+        memcpy(id->uuid, shape->uuid, sizeof id->uuid);
+    else
+        lw__uuid_make(id->uuid);
+    id->mirror = shape->mirror;
     id->ring = shape->ring;
     id->slots = shape->slots;
     id->head_size = (uint32_t)head_size(shape->slots);
@@ -47,10 +52,12 @@ static void fill_id(struct lw__lane_id *id, const struct lw__lane_shape *shape) 
     id->crc = lw__crc32c(0, id, offsetof(struct lw__lane_id, crc));
 }
 
-static void fill_ctl(struct lw__lane_ctl *ctl, uint64_t start, uint64_t number) {
-    ctl->tail = (struct lw__cursor){.pos = start, .number = {number, 0}};
-    ctl->horizon = start;
-    for (int i = 0; i < LW__MARKS; i++) ctl->marks[i] = (struct lw__mark){.pos = start, .number = number};
+/* All marks hold the one place that there is: it is valid in the mark of its own segment alone. */
+static void fill_ctl(struct lw__lane_ctl *ctl, const struct lw__lane_shape *shape) {
+    uint64_t tail = shape->tail > shape->start ? shape->tail : shape->start;
+    ctl->tail = (struct lw__cursor){.pos = tail, .number = {shape->number, 0}};
+    ctl->horizon = tail - tail % (shape->ring / LW__MARKS);
+    for (int i = 0; i < LW__MARKS; i++) ctl->marks[i] = (struct lw__mark){.pos = tail, .number = shape->number};
 }
 
 /* As if it had joined and left before anything was written. */
@@ -70,7 +77,7 @@ int lw__lane_format(int fd, const struct lw__lane_shape *shape, const unsigned c
     struct lw__lane_state *state = (struct lw__lane_state *)(void *)(base + LW__STATE_AT);
     memcpy(state->boot, boot, 16);
     struct lw__lane_ctl *ctl = (struct lw__lane_ctl *)(void *)(base + LW__PAGE);
-    fill_ctl(ctl, shape->start, shape->number);
+    fill_ctl(ctl, shape);
     struct lw__slot *slots = (struct lw__slot *)(void *)(base + LW__SLOTS_AT);
     for (uint32_t i = 0; i < shape->slots; i++) slots[i].cursor.pos = slots[i].seen.pos = LW__NOWHERE;
     if (shape->reader) fill_reader(&slots[0], ctl, shape->reader);
@@ -102,7 +109,7 @@ static int check_shape(const struct lw__lane_id *id, uint64_t file_size, const c
     bool right = lw__is_power_of_two(id->ring) && id->ring >= LW__RING_MIN && id->ring <= LW__RING_MAX &&
                  id->slots >= 1 && id->slots <= LW__SLOTS_MAX && id->head_size == head_size(id->slots) &&
                  id->start % id->ring == 0 && id->start < LW__POSITION_END && id->schema[sizeof id->schema - 1] == 0 &&
-                 id->evict_lag <= id->ring && id->evict_age <= UINT32_MAX;
+                 id->evict_lag <= id->ring && id->evict_age <= UINT32_MAX && id->mirror <= LW__EMPTY_MIRROR;
     if (!right) return lw__fail(LW_ECORRUPT, "%s: impossible ring, slot or position numbers in page 0", path);
 #ifdef LW_PLANT_FILE_SIZE_NOT_CHECKED
     return 0;
@@ -149,6 +156,7 @@ int lw__lane_map(struct lw__lane *lane, int fd, enum lw__access access, const ch
                               .record_max = record_max(id.ring),
                               .evict_lag = id.evict_lag,
                               .evict_age = id.evict_age,
+                              .mirror = (enum lw__lane_mirror)id.mirror,
                               .id = (const struct lw__lane_id *)(void *)base,
                               .state = (struct lw__lane_state *)(void *)(base + LW__STATE_AT),
                               .ctl = (struct lw__lane_ctl *)(void *)(base + LW__PAGE),

@@ -26,8 +26,11 @@ struct lw__owners {
 struct lw__lane_shape {
     uint64_t ring; /* set, valid */
     uint32_t slots;
-    uint64_t start; /* first position, a multiple of ring; and its message's number */
-    uint64_t number;
+    uint64_t start;  /* first position, a multiple of ring */
+    uint64_t tail;   /* where the log begins within it: at `start` or after it, before start + ring; 0: at start */
+    uint64_t number; /* of the message there */
+    const unsigned char *uuid; /* NULL: a new one */
+    enum lw__lane_mirror mirror;
     const char *schema;
     uint64_t schema_hash;
     uint64_t evict_lag; /* bytes, seconds; 0: never */
@@ -49,6 +52,7 @@ struct lw__lane {
     uint64_t record_max;    /* largest payload */
     uint64_t evict_lag;     /* as in struct lw__lane_id */
     uint64_t evict_age;
+    enum lw__lane_mirror mirror;
     const struct lw__lane_id *id;
     struct lw__lane_state *state;
     struct lw__lane_ctl *ctl;
@@ -165,8 +169,33 @@ int64_t lw__writer_send_batch(struct lw__writer *writer, const struct lw_item *i
  * stored. */
 int lw__writer_room(struct lw__writer *writer, uint64_t end);
 
+/* A mark and the inline path's edge for where the tail is now. */
+void lw__writer_settle(struct lw__writer *writer);
+
 /* Would a record of `size` bytes in the ring find room? A look without consequences. */
 bool lw__writer_might_fit(const struct lw__writer *writer, uint64_t size);
+
+/* ---- mirror.c: writing what another host wrote ------------------------------------------------------------------- */
+
+/* So far the other host may write, when our readers are done with all before `consumed`: never less than before. */
+uint64_t lw__mirror_window(struct lw__writer *writer, uint64_t consumed);
+
+/* Where `length` bytes of records behind the tail are to land, all but the first eight. NULL: there is no room. */
+char *lw__mirror_land(struct lw__writer *writer, uint64_t length);
+
+/* They have landed, and `first` are the first eight: publishes them all. How many messages; LW_ECORRUPT, and nothing is
+ * published: these are no whole records and batches. */
+int64_t lw__mirror_publish(struct lw__writer *writer, uint64_t length, uint64_t first);
+
+/* Is `place` where a record begins, or the end, with that number? Within a batch too: half of one may be released.
+ * `from` is such a place, at or before it. */
+bool lw__lane_proves(const struct lw__lane *lane, const struct lw__place *from, const struct lw__place *place);
+
+/* The last place behind `from` where a batch or single record ends, at `limit` or before. False: there is none. The
+ * second: the first such place. */
+bool lw__lane_cut(const struct lw__lane *lane, const struct lw__place *from, uint64_t limit, struct lw__place *cut);
+bool lw__lane_cut_first(const struct lw__lane *lane, const struct lw__place *from, uint64_t limit,
+                        struct lw__place *cut);
 
 /* ---- read.c: a reader -------------------------------------------------------------------------------------------- */
 

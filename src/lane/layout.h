@@ -52,6 +52,12 @@ enum {
 /* No log comes this far; a tail that says so is damage. What is left to 2^63 keeps every position a positive number. */
 #define LW__POSITION_END (UINT64_C(7) << 60)
 
+enum lw__lane_mirror {
+    LW__NO_MIRROR,
+    LW__MIRROR,      /* of the log of the same uuid */
+    LW__EMPTY_MIRROR /* of none yet: its uuid is nobody's, and nothing will ever be in it */
+};
+
 /* Page 0, bytes 0-255. Written once, by the creator, before the file has its name; read by all. */
 struct lw__lane_id {
     uint64_t magic;
@@ -66,7 +72,9 @@ struct lw__lane_id {
     char schema[64];
     uint64_t evict_lag; /* bytes that any reader may be behind before it is evicted; 0: it holds the writers back */
     uint64_t evict_age; /* seconds after which a durable reader without a living process may be evicted; 0: never */
-    char room[108];
+    uint32_t
+        mirror; /* enum lw__lane_mirror: what it holds was written on another host; its writer is who receives it */
+    char room[104];
     uint32_t crc; /* CRC-32C of all before it */
 };
 

@@ -21,7 +21,7 @@
 
 /* A mark for the tail's segment, if it has none yet, and the edge up to which the inline path may go: not into the next
  * segment (which wants a mark), not beyond the limit. */
-static void settle(struct lw__writer *w) {
+void lw__writer_settle(struct lw__writer *w) {
     struct lw__lane *lane = w->lane;
     uint64_t segment = w->tx.pos >> lane->segment_shift;
     if (segment != w->marked) {
@@ -66,7 +66,7 @@ int lw__writer_find_end(struct lw__writer *w) {
     uint64_t mark = lw__load(&lane->ctl->marks[(tail.pos >> lane->segment_shift) % LW__MARKS].pos);
     bool marked = mark >> lane->segment_shift == tail.pos >> lane->segment_shift && mark <= tail.pos;
     w->marked = marked ? tail.pos >> lane->segment_shift : UINT64_MAX;
-    settle(w);
+    lw__writer_settle(w);
     return 0;
 }
 
@@ -124,7 +124,7 @@ int64_t lw__writer_commit(struct lw__writer *w, uint16_t type, uint64_t len) {
     }
     lw__tx_publish(&w->tx, header_at(w, pos), end, last);
     w->staged = w->tx.held = w->tx.edge_after = 0;
-    settle(w);
+    lw__writer_settle(w);
     return (int64_t)pos;
 }
 
@@ -139,21 +139,21 @@ int64_t lw__writer_flush(struct lw__writer *w) {
     w->tx.number += w->staged - 1;
     lw__tx_publish(&w->tx, header_at(w, pos), w->fill, w->first);
     w->staged = 0;
-    settle(w);
+    lw__writer_settle(w);
     return (int64_t)pos;
 }
 
 void lw__writer_abort(struct lw__writer *w) {
     if (w->slot) return; /* a shared one has nothing in place, and the tail is not ours here */
     w->staged = w->tx.held = w->tx.edge_after = 0;
-    settle(w);
+    lw__writer_settle(w);
 }
 
 static int64_t send_inside(struct lw__writer *w, uint16_t type, const void *data, uint64_t len) {
     void *place;
     int rc = lw__writer_reserve(w, &place, len);
     if (rc) {
-        if (!w->tx.held) settle(w);
+        if (!w->tx.held) lw__writer_settle(w);
         return rc;
     }
 #ifdef LW_PLANT_COMMIT_BEFORE_COPY
@@ -201,7 +201,7 @@ static int64_t publish_batch(struct lw__writer *w, const struct lw_item *items, 
     }
     w->tx.number += count - 1; /* publishing adds the one */
     lw__tx_publish(&w->tx, header_at(w, pos), pos + size, first);
-    settle(w);
+    lw__writer_settle(w);
     return (int64_t)pos;
 }
 

@@ -122,6 +122,9 @@ int lw__file_removed(const struct lw__file *file, const char *advice);
  * -ENOENT when somebody tidied the empty folders away: open it, or try again. Other errors with text. */
 int lw__file_make(struct lw__file *file, const struct lw__lane_shape *shape);
 
+/* Makes it whatever is at the path, and puts it there. Who has the old one open keeps that. */
+int lw__file_remake(struct lw__file *file, const struct lw__lane_shape *shape);
+
 /* Removes the folders above the file as far as they are empty. */
 void lw__file_tidy(const struct lw__file *file);
 

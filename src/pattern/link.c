@@ -14,19 +14,20 @@
 
 #include "base/err.h"
 #include "base/options.h"
+#include "pattern/remote.h"
 #include "pattern/ring.h"
 
 /* ---- the ends ----------------------------------------------------------------------------------------------------- */
 
 static int open_in(struct lw_link *link, enum lw__direction way) {
     struct lw__file f;
-    lw__link_file(&f, link->bus, link->server_name, link->client_name, way);
+    lw__link_file(&f, link->bus, link->root, link->server_name, link->client_name, way);
     return lw__sub_open_file(&link->ends.in, link->bus, &f, lw__link_readers[way]);
 }
 
 static int open_out(struct lw_link *link, enum lw__direction way) {
     struct lw__file f;
-    lw__link_file(&f, link->bus, link->server_name, link->client_name, way);
+    lw__link_file(&f, link->bus, link->root, link->server_name, link->client_name, way);
     return lw__pub_open_file(&link->ends.out, link->bus, &f);
 }
 
@@ -72,7 +73,10 @@ void lw__link_say(struct lw_link *link, enum lw__what what, int code, const void
 #ifdef LW_PLANT_SAID_WITHOUT_BELL
     return;
 #endif
-    lw__link_ring(link->bus, &link->ends.out->file.lane);
+    if (link->remote)
+        lw__source_attend(&link->source); /* the pump says it */
+    else
+        lw__link_ring(link->bus, &link->ends.out->file.lane);
 }
 
 /* ---- listening ---------------------------------------------------------------------------------------------------- */
@@ -89,6 +93,11 @@ enum lw_link_state lw__link_state_of(struct lw_bus *bus, const struct lw__saying
     if (answered && server->what == LW__SAYS_REFUSED) return LW_LINK_REFUSED;
     if (answered && server->what == LW__SAYS_ACCEPTED && is_alive(bus, server->owner)) return LW_LINK_UP;
     return server->accepted ? LW_LINK_DOWN : LW_LINK_WAITING;
+}
+
+/* Can the other side be reached, over TCP? */
+static bool is_reached(const struct lw_link *link) {
+    return !link->remote || link->remote->met;
 }
 
 static void be_down(struct lw_link *link, enum lw_link_state state, const struct lw__saying *s) {
@@ -113,6 +122,7 @@ static void be_up(struct lw_link *link, const struct lw__saying *s) {
 static void review_as_client(struct lw_link *link, const struct lw__saying *server) {
     struct lw__saying me = {.session = link->session};
     enum lw_link_state state = lw__link_state_of(link->bus, &me, server), was = link->state;
+    if (state == LW_LINK_UP && !is_reached(link)) state = LW_LINK_DOWN;
     if (state == LW_LINK_UP)
         be_up(link, server);
     else
@@ -132,8 +142,9 @@ static void review_as_client(struct lw_link *link, const struct lw__saying *serv
 static void review_as_server(struct lw_link *link, const struct lw__saying *client) {
     bool here = client->what == LW__SAYS_LOGIN && is_alive(link->bus, client->owner);
     bool answered = client->session == link->session;
+    if (link->remote) here = here && (link->remote->up || link->remote->greeted);
     link->untold &= ~(1u << LW_LOGIN);
-    if (here && answered && link->state != LW_LINK_REFUSED)
+    if (here && answered && is_reached(link) && link->state != LW_LINK_REFUSED)
         be_up(link, client);
     else
         be_down(link, link->state == LW_LINK_REFUSED && answered ? LW_LINK_REFUSED : LW_LINK_DOWN, client);
@@ -151,6 +162,8 @@ static int next_change(const struct lw_link *link) {
     bool other = up && (link->told_peer != link->peer || link->told_accepts != link->peer_accepts);
 #endif
     if (link->told_up ? !up || other : link->farewell != link->told_farewell) return LW_DOWN;
+    if (link->untold >> LW_DOWN & 1) return LW_DOWN;
+    if (link->untold >> LW_RENEWED & 1) return LW_RENEWED;
     if (!link->club && link->state == LW_LINK_REFUSED && link->told_refusal != link->session) return LW_REFUSED;
     if (link->untold >> LW_LOGIN & 1) return LW_LOGIN;
     if (up && !link->told_up) return LW_UP;
@@ -160,6 +173,7 @@ static int next_change(const struct lw_link *link) {
 
 static void note_told(struct lw_link *link, int kind) {
     link->untold &= ~(1u << kind);
+    if (kind == LW_RENEWED && (link->remote->renewed &= link->remote->renewed - 1)) link->untold |= 1u << LW_RENEWED;
     if (kind == LW_REFUSED) link->told_refusal = link->session;
     if (kind != LW_UP && kind != LW_DOWN) return;
     link->told_up = kind == LW_UP;
@@ -171,7 +185,9 @@ static void note_told(struct lw_link *link, int kind) {
 static int tell_changes(struct lw_link *link, struct lw_event *events, int room) {
     int n = 0;
     for (int kind; n < room && (kind = next_change(link)); n++) {
-        int code = kind == LW_DOWN ? link->down_code : kind == LW_LOGIN;
+        int code = kind == LW_DOWN      ? link->down_code
+                   : kind == LW_RENEWED ? __builtin_ctz(link->remote->renewed)
+                                        : kind == LW_LOGIN;
         events[n] = (struct lw_event){.kind = (enum lw_event_kind)kind, .code = code, .link = link};
         note_told(link, kind);
     }
@@ -226,6 +242,8 @@ static bool peek(struct lw__source *s) {
 
 static int look(struct lw__source *s, bool closely, struct lw_event *events, int room) {
     struct lw_link *link = link_of(s);
+    if (link->remote && lw__remote_drive(link->remote)) closely = true;
+    closely |= s->attention;
     if (closely) lw__link_review(link);
     if (link->untold >> LW_LOGIN & 1) s->attention = true; /* until it is taken */
     int n = closely ? tell_changes(link, events, room) : 0;
@@ -241,6 +259,10 @@ static int look(struct lw__source *s, bool closely, struct lw_event *events, int
 
 static void park(struct lw__source *s, bool on) {
     const struct lw_link *link = link_of(s);
+    if (link->remote) {
+        if (on) lw__remote_rest(link->remote);
+        return; /* nobody else writes or reads these lanes */
+    }
     if (!link->ends.in->gone && !(on && link->paused)) lw__reader_park(&link->ends.in->reader, on);
     lw__pub_park(link_of(s)->ends.out, on);
 }
@@ -282,13 +304,32 @@ static bool mourns(struct lw__source *s) {
     return link->ends.out->want || (link->state == LW_LINK_UP && lw__owner_closed(link->bus, link->peer));
 }
 
-static const struct lw__source_ops ops = {
-    .mourns = mourns, .look = look, .peek = peek, .park = park, .bell = set_bell, .tick = tick};
+static void drive(struct lw__source *s) {
+    if (link_of(s)->remote) lw__remote_drive(link_of(s)->remote);
+}
+
+static bool due(struct lw__source *s, int64_t now) {
+    if (link_of(s)->remote) lw__remote_due(link_of(s)->remote, now);
+    return has_news(link_of(s)) || is_readable(link_of(s)) || lw__pub_is_due(link_of(s)->ends.out);
+}
+
+static const struct lw__source_ops ops = {.drive = drive,
+                                          .due = due,
+                                          .mourns = mourns,
+                                          .look = look,
+                                          .peek = peek,
+                                          .park = park,
+                                          .bell = set_bell,
+                                          .tick = tick};
 
 int lw_link_move(struct lw_link *link, struct lw_group *group, void *user) {
     if (link->cut) return LW_EFORKED;
     if (!group) return lw__fail(-EINVAL, "a link is always in a group");
-    return lw__source_move(&link->source, group, user);
+    if (!link->remote || !link->club) return lw__source_move(&link->source, group, user);
+    pthread_mutex_lock(&link->club->lock); /* the door rings for it */
+    int rc = lw__source_move(&link->source, group, user);
+    pthread_mutex_unlock(&link->club->lock);
+    return rc;
 }
 
 /* ---- beginning and ending ----------------------------------------------------------------------------------------- */
@@ -296,6 +337,7 @@ int lw_link_move(struct lw_link *link, struct lw_group *group, void *user) {
 static void cut(struct lw__handle *handle) {
     struct lw_link *link = (struct lw_link *)(void *)((char *)handle - offsetof(struct lw_link, handle));
     link->cut = true;
+    if (link->remote) lw__remote_cut(link);
     lw__source_cut(&link->source);
 }
 
@@ -308,6 +350,7 @@ void lw__link_begin(struct lw_link *link, int64_t stuck_after) {
     link->stuck_after = stuck_after ? stuck_after : LW_SEC(10);
     lw__source_init(&link->source, link->bus, &ops, &link->ends.in->reader.rx);
     if (stuck_after > 0) link->source.tick_wish = stuck_after / 4 > LW_MS(10) ? stuck_after / 4 : LW_MS(10);
+    link->source.polled = link->source.unrung = link->remote != NULL;
     link->ends.in->waiter = link->ends.out->waiter = &link->source;
     link->ends.out->around = look_around;
     link->handle.cut = cut;
@@ -315,6 +358,11 @@ void lw__link_begin(struct lw_link *link, int64_t stuck_after) {
 }
 
 static void destroy(struct lw_link *link) {
+    if (link->remote) {
+        lw__conn_free(link->remote->conn);
+        lw__conn_free(link->remote->arrival);
+    }
+    free(link->remote);
     free(link->words);
     free(link);
 }
@@ -323,28 +371,48 @@ static void destroy(struct lw_link *link) {
 static void close_cut(struct lw_link *link) {
     lw_sub_close(link->ends.in);
     lw_pub_close(link->ends.out);
+    if (link->remote) lw_sub_close(link->remote->far);
+    if (link->remote) lw_pub_close(link->remote->mirror);
     destroy(link);
 }
 
 /* Where the server looks for news: the folder of the link. */
 static void knock(struct lw_link *link) {
     char path[sizeof "links//" + 2 * LW_NAME_MAX];
+    if (link->root == LW__ELSEWHERE) return;
     snprintf(path, sizeof path, "links/%s/%s", link->server_name, link->client_name);
     lw__watch_touch(link->bus, path);
+}
+
+static void say_goodbye(struct lw_link *link, int code, const char *reason) {
+    /* A server that gives up a link whose client can not be reached has not said anything to it: that one is asked about
+     * again when it comes. */
+    bool unheard = link->remote && link->club && !link->remote->up;
+    if (link->state != LW_LINK_REFUSED || !link->club) /* the refusal stays: its client may not have seen it */
+        lw__link_say(link, unheard ? LW__SAYS_NOTHING : LW__SAYS_CLOSED, code, reason, reason ? strlen(reason) : 0);
+    if (link->remote) lw__remote_farewell(link->remote);
+}
+
+/* The door rings for the link while it has the club's lock. */
+static void leave_group(struct lw_link *link) {
+    bool served = link->remote && link->club && !link->cut;
+    if (served) pthread_mutex_lock(&link->club->lock);
+    lw__source_close(&link->source);
+    if (served) pthread_mutex_unlock(&link->club->lock);
 }
 
 void lw_link_close(struct lw_link *link, int code, const char *reason) {
     if (!link) return;
     struct lw_bus *bus = link->bus;
-    lw__source_close(&link->source);
+    if (!link->cut) say_goodbye(link, code, reason);
+    leave_group(link);
     if (link->cut || lw__bus_enter(bus, true)) {
         close_cut(link);
         return;
     }
-    if (link->club) lw__club_leave(link);
-    if (link->state != LW_LINK_REFUSED || !link->club) /* the refusal stays: its client may not have seen it */
-        lw__link_say(link, LW__SAYS_CLOSED, code, reason, reason ? strlen(reason) : 0);
+    if (link->remote) lw__remote_detach(link);
     lw__link_close_ends(link);
+    if (link->club) lw__club_leave(link);
 #ifndef LW_PLANT_CLOSED_WITHOUT_KNOCK
     knock(link); /* whoever is the server by now may let its client in, or take what it left */
 #endif
@@ -361,6 +429,9 @@ static int read_options(struct lw_link_options *to, const struct lw_link_options
     if (rc) return rc;
     if (to->login_len > LW_LOGIN_MAX || (to->login_len && !to->login))
         return lw__fail(-EINVAL, "lw_link_options.login: %zu bytes; at most %d", to->login_len, LW_LOGIN_MAX);
+    if (to->flags & ~(unsigned)LW_LINK_NO_CRC)
+        return lw__fail(-EINVAL, "lw_link_options.flags: 0x%x is no flag", to->flags);
+    if (to->retry_max < 0) return lw__fail(-EINVAL, "lw_link_options.retry_max is %lld", (long long)to->retry_max);
     if (to->stuck_after < LW_FOREVER)
         return lw__fail(-EINVAL, "lw_link_options.stuck_after is %lld", (long long)to->stuck_after);
     return 0;
@@ -381,16 +452,31 @@ static int check_rings(const struct lw_link *link, const struct lw_link_options 
     return rc ? rc : check_ring(link, &link->ends.in->file.lane, opt->ring_down, "down");
 }
 
+/* All four, or none: the other half of a link over TCP may be removed as well while it is opened. */
+static int open_halves(struct lw_link *link) {
+    int rc = lw__link_open_ends(link, true);
+    if (!rc && link->remote) {
+        rc = lw__remote_attach(link);
+        if (rc) lw__link_close_ends(link);
+    }
+    return rc;
+}
+
 /* -ENOENT: somebody removed it between making and opening. */
 static int open_files(struct lw_link *link, const struct lw_link_options *opt) {
     const uint64_t ring[2] = {opt->ring_up, opt->ring_down};
     int rc = -ENOENT;
     for (int tries = 0; rc == -ENOENT && tries < LW__FILE_TRIES; tries++) {
-        rc = lw__link_make(link->bus, link->server_name, link->client_name, ring);
+        rc = lw__link_make(link->bus, link->root, link->server_name, link->client_name, ring);
         if (rc) return rc;
-        rc = lw__link_open_ends(link, true);
+        rc = open_halves(link);
     }
-    if (!rc) rc = check_rings(link, opt);
+    if (rc) return rc;
+    rc = check_rings(link, opt);
+    if (!rc && link->root == LW__HERE && link->ends.out->file.lane.mirror)
+        rc = lw__fail(LW_EHELD, "link %s/%s: a client on another host has this name; take another one (`as`)",
+                      link->server_name, link->client_name);
+    if (rc && link->remote) lw__remote_detach(link);
     if (rc) lw__link_close_ends(link);
     return rc;
 }
@@ -402,6 +488,7 @@ static void log_in(struct lw_link *link, const struct lw_link_options *opt) {
     link->told_farewell = link->farewell;
     lw__link_say(link, LW__SAYS_LOGIN, 0, opt->login, opt->login_len);
     knock(link);
+    if (link->remote) lw__remote_retry(link->remote);
 }
 
 static int open_client(struct lw_link *link, const struct lw_link_options *opt) {
@@ -424,17 +511,21 @@ int lw_link_open(struct lw_link **out, struct lw_group *group, const char *serve
     *out = NULL;
     if (group->cut) return lw__fail(LW_EFORKED, "%s", lw_strerror(LW_EFORKED));
     int rc = read_options(&opt, options);
-    if (!rc) rc = lw__link_names(server, opt.as);
     if (rc) return rc;
     struct lw_link *link = calloc(1, sizeof *link);
     if (!link) return lw__fail(-ENOMEM, "link %s: no memory", server);
     link->bus = group->bus;
-    snprintf(link->server_name, sizeof link->server_name, "%s", server);
-    rc = open_client(link, &opt);
+    rc = lw__address_is(server) ? lw__remote_prepare(link, server, &opt) : 0;
+    if (!rc) rc = lw__link_names(link->remote ? link->remote->address.server : server, opt.as);
+    if (!rc)
+        snprintf(link->server_name, sizeof link->server_name, "%s",
+                 link->remote ? link->remote->address.server : server);
+    if (!rc) rc = open_client(link, &opt);
     if (rc) {
         destroy(link);
         return rc;
     }
+    if (link->remote) lw__remote_schedule(link->remote);
     rc = lw__source_move(&link->source, group, opt.user);
     if (rc)
         lw_link_close(link, rc, NULL);
@@ -465,7 +556,10 @@ void lw_link_cork(struct lw_link *link) {
 void lw_link_uncork(struct lw_link *link) {
     if (link->cut) return;
     lw__pub_set_masks(link->ends.out);
-    lw__pub_ring(link->ends.out);
+    if (link->remote)
+        lw__remote_flush(link->remote);
+    else
+        lw__pub_ring(link->ends.out);
 }
 
 static uint64_t number_of(const struct lw__cursor *cursor) {
@@ -495,6 +589,16 @@ static void fill_ends(const struct lw_link *link, struct lw_link_info *info) {
     info->arrived = end.number;
 }
 
+static void fill_remote(const struct lw__remote *r, struct lw_link_info *info) {
+    char where[LW__ADDRESS_MAX];
+    info->remote = r->link->root == LW__ELSEWHERE ? LW_LINK_OF_CLIENT : LW_LINK_OF_SERVER;
+    info->connections = r->connections;
+    snprintf(info->address, sizeof info->address, "%s", r->address.text);
+    if (*info->address || !r->conn) return;
+    lw__conn_peer(r->conn, where);
+    snprintf(info->address, sizeof info->address, "%s", where);
+}
+
 int lw_link_stat(struct lw_link *link, struct lw_link_info *info) {
     struct lw_link_info now = LW_LINK_INFO_INIT;
     if (link->cut) return LW_EFORKED;
@@ -507,8 +611,11 @@ int lw_link_stat(struct lw_link *link, struct lw_link_info *info) {
     now.ring_up = client ? out->ring : in->ring;
     now.ring_down = client ? in->ring : out->ring;
     if (!link->ends.in->gone) fill_ends(link, &now);
-    who(link->bus, lw__load_acquire(client ? &out->ctl->lock : &in->ctl->lock), now.client_node, &now.client_pid);
-    who(link->bus, lw__load_acquire(client ? &in->ctl->lock : &out->ctl->lock), now.server_node, &now.server_pid);
+    if (client || !link->remote)
+        who(link->bus, lw__load_acquire(client ? &out->ctl->lock : &in->ctl->lock), now.client_node, &now.client_pid);
+    if (!client || !link->remote)
+        who(link->bus, lw__load_acquire(client ? &in->ctl->lock : &out->ctl->lock), now.server_node, &now.server_pid);
+    if (link->remote) fill_remote(link->remote, &now);
     return lw__result_write(info, &now, sizeof now, "lw_link_info");
 }
 
@@ -544,7 +651,14 @@ const char *lw_link_reason(const struct lw_link *link, int *code) {
     struct lw__saying s;
     if (code) *code = 0;
     if (link->cut || !lw__link_words(l) || !lw__side_read(lw__link_theirs(l), &s, l->words)) return "";
-    if (s.what != LW__SAYS_CLOSED && s.what != LW__SAYS_REFUSED) return "";
+    const struct lw__trouble *t = link->remote && !link->told_up ? &link->remote->trouble : NULL;
+    bool said = s.what == LW__SAYS_REFUSED || s.what == LW__SAYS_CLOSED;
+    /* What was told as LW_DOWN since is later than what the other side said when it was last heard. */
+    if (t && t->code && (!said || (t->code == link->down_code && t->code != LW_ECLOSED))) {
+        if (code) *code = t->code;
+        return t->words;
+    }
+    if (!said) return "";
     if (code) *code = s.code;
     return l->words;
 }

@@ -30,12 +30,20 @@ struct lw__club {
     struct lw_link *links[LW__CLUB_SIZE];
 };
 
+/* Where its files are: the client's side of a link over TCP has a folder of its own, since both sides may be on one
+ * bus. */
+enum lw__link_root { LW__HERE, LW__ELSEWHERE };
+
+struct lw__remote;
+
 struct lw_link {
     struct lw__ends ends; /* first: laneway/fast.h works on it */
     struct lw__source source;
     struct lw__handle handle;
     struct lw_bus *bus;
-    struct lw__club *club; /* server's side; NULL: client's */
+    struct lw__club *club;     /* server's side; NULL: client's */
+    struct lw__remote *remote; /* the other side is on another host; NULL: on this one */
+    enum lw__link_root root;
     struct lw_link *next_member;
     struct lw_server *server; /* for lw_login; may be closed before us: never looked into */
     char server_name[LW_NAME_MAX + 1];
@@ -69,12 +77,18 @@ struct lw_link {
 
 enum lw__direction { LW__UP, LW__DOWN };
 
-/* LW_ENAME with text. `file` may be NULL: the names are checked. */
+extern const char *const lw__link_roots[2];
+
+/* LW_ENAME with text. `client` may be NULL. */
 int lw__link_names(const char *server, const char *client);
-void lw__link_file(struct lw__file *file, struct lw_bus *bus, const char *server, const char *client,
-                   enum lw__direction direction);
+void lw__link_file(struct lw__file *file, struct lw_bus *bus, enum lw__link_root root, const char *server,
+                   const char *client, enum lw__direction direction);
 /* Makes what is not there. LW_ESHAPE, ..., with text. `ring` in bytes, 0: the default. */
-int lw__link_make(struct lw_bus *bus, const char *server, const char *client, const uint64_t ring[2]);
+int lw__link_make(struct lw_bus *bus, enum lw__link_root root, const char *server, const char *client,
+                  const uint64_t ring[2]);
+/* The same for one lane of it. */
+struct lw__lane_shape lw__link_shape(uint64_t ring, enum lw__direction direction);
+int lw__link_make_lane(struct lw__file *file, const struct lw__lane_shape *shape);
 
 /* Who reads a link's lane: the slot of its durable place. */
 static inline struct lw__slot *lw__link_slot(const struct lw__lane *lane) {

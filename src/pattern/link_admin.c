@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
-#include "pattern/link.h"
+#include "pattern/remote.h"
 
 /* ---- one link ------------------------------------------------------------------------------------------------------ */
 
@@ -45,6 +45,18 @@ static enum lw_link_state state_of(struct lw_bus *bus, const struct lw__file *up
     return both ? LW_LINK_UP : LW_LINK_DOWN;
 }
 
+/* Of a link over TCP one side is here; both lanes have their writer there. */
+static void fill_remote(struct lw_bus *bus, bool client, const struct lw__lane *mine, struct lw_link_info *info) {
+    uint64_t reached = lw__load_acquire(&lw__side_of(mine)->reached);
+    info->remote = client ? LW_LINK_OF_CLIENT : LW_LINK_OF_SERVER;
+    if (info->state == LW_LINK_UP && (!reached || lw__owner_gone(bus, reached))) info->state = LW_LINK_DOWN;
+    lw__side_address(lw__side_of(mine), info->address);
+    if (client)
+        who(bus, lw__load_acquire(&mine->ctl->lock), info->client_node, &info->client_pid);
+    else
+        who(bus, lw__load_acquire(&mine->ctl->lock), info->server_node, &info->server_pid);
+}
+
 /* The numbers as the client has them. */
 static int fill(struct lw_bus *bus, const struct lw__file *up, const struct lw__file *down, struct lw_link_info *info) {
     struct lane_numbers to, from;
@@ -59,19 +71,25 @@ static int fill(struct lw_bus *bus, const struct lw__file *up, const struct lw__
     info->arrived = from.end;
     info->ring_up = up->lane.ring;
     info->ring_down = down->lane.ring;
+    if (up->lane.mirror || down->lane.mirror) {
+        fill_remote(bus, down->lane.mirror, down->lane.mirror ? &up->lane : &down->lane, info);
+        return 0;
+    }
     who(bus, lw__load_acquire(&up->lane.ctl->lock), info->client_node, &info->client_pid);
     who(bus, lw__load_acquire(&down->lane.ctl->lock), info->server_node, &info->server_pid);
     return 0;
 }
 
 /* 0 and `info`; 1: there is no such link, or not yet; or an error. */
-static int look_at(struct lw_bus *bus, const char *server, const char *client, struct lw_link_info *info) {
+static int look_at(struct lw_bus *bus, enum lw__link_root root, const char *server, const char *client,
+                   struct lw_link_info *info) {
     struct lw__file up, down;
     *info = (struct lw_link_info)LW_LINK_INFO_INIT;
+    if (root == LW__ELSEWHERE) info->remote = LW_LINK_OF_CLIENT; /* also when nothing else can be read */
     snprintf(info->server, sizeof info->server, "%s", server);
     snprintf(info->client, sizeof info->client, "%s", client);
-    lw__link_file(&up, bus, server, client, LW__UP);
-    lw__link_file(&down, bus, server, client, LW__DOWN);
+    lw__link_file(&up, bus, root, server, client, LW__UP);
+    lw__link_file(&down, bus, root, server, client, LW__DOWN);
     int rc = lw__file_open_existing(&up, LW__LOOK);
     if (!rc) rc = lw__file_open_existing(&down, LW__LOOK);
     if (!rc) rc = fill(bus, &up, &down, info);
@@ -119,15 +137,23 @@ struct listing {
     void *user;
 };
 
-static int list_server(const struct listing *l, const char *server) {
-    char path[sizeof "links/" + LW_NAME_MAX], (*names)[LW_NAME_MAX + 1];
+static int list_server(const struct listing *l, enum lw__link_root root, const char *server) {
+    char path[sizeof "remote/" + LW_NAME_MAX], (*names)[LW_NAME_MAX + 1];
     struct lw_link_info info;
-    snprintf(path, sizeof path, "links/%s", server);
+    snprintf(path, sizeof path, "%s/%s", lw__link_roots[root], server);
     int n = names_in(l->bus, path, &names), rc = n < 0 ? n : 0;
     for (int i = 0; i < n && !rc; i++) {
-        int found = look_at(l->bus, server, names[i], &info);
+        int found = look_at(l->bus, root, server, names[i], &info);
         if (found <= 0) rc = l->each(&info, found, l->user);
     }
+    free(names);
+    return rc;
+}
+
+static int list_all(const struct listing *l, enum lw__link_root root) {
+    char(*names)[LW_NAME_MAX + 1];
+    int n = names_in(l->bus, lw__link_roots[root], &names), rc = n < 0 ? n : 0;
+    for (int i = 0; i < n && !rc; i++) rc = list_server(l, root, names[i]);
     free(names);
     return rc;
 }
@@ -136,22 +162,19 @@ static int list_server(const struct listing *l, const char *server) {
 int lw_link_list(struct lw_bus *bus, const char *server,
                  int (*each)(const struct lw_link_info *info, int error, void *user), void *user) {
     struct listing l = {.bus = bus, .each = each, .user = user};
-    char(*names)[LW_NAME_MAX + 1];
     int rc = server ? lw__link_names(server, NULL) : 0;
     if (!rc) rc = lw__bus_enter(bus, false);
     if (rc) return rc;
     lw__bus_leave(bus);
-    if (server) return list_server(&l, server);
-    int n = names_in(bus, "links", &names);
-    rc = n < 0 ? n : 0;
-    for (int i = 0; i < n && !rc; i++) rc = list_server(&l, names[i]);
-    free(names);
+    for (int root = LW__HERE; root <= LW__ELSEWHERE && !rc; root++)
+        rc = server ? list_server(&l, (enum lw__link_root)root, server) : list_all(&l, (enum lw__link_root)root);
     return rc;
 }
 
 /* ---- removing ------------------------------------------------------------------------------------------------------ */
 
 struct removal {
+    enum lw__link_root root;
     const char *server;
     const char *client;
     bool force;
@@ -167,7 +190,7 @@ static uint64_t unread_in(const struct lw__file *f) {
 static int remove_down(struct lw__file *up, void *context) {
     struct removal *r = context;
     struct lw__file down, look;
-    lw__link_file(&down, up->bus, r->server, r->client, LW__DOWN);
+    lw__link_file(&down, up->bus, r->root, r->server, r->client, LW__DOWN);
     look = down;
     uint64_t unread = unread_in(up);
     if (lw__file_open_existing(&look, LW__LOOK) == 0) unread += unread_in(&look);
@@ -184,8 +207,8 @@ static int remove_link(struct lw_bus *bus, struct removal *r) {
     int rc;
     bool half;
     do {
-        lw__link_file(&up, bus, r->server, r->client, LW__UP);
-        lw__link_file(&down, bus, r->server, r->client, LW__DOWN);
+        lw__link_file(&up, bus, r->root, r->server, r->client, LW__UP);
+        lw__link_file(&down, bus, r->root, r->server, r->client, LW__DOWN);
         rc = lw__file_remove(&up, r->force, remove_down, r);
         half = rc == -ENOENT;
         if (half) rc = lw__file_remove(&down, r->force, NULL, NULL);
@@ -200,7 +223,15 @@ int lw_link_remove(struct lw_bus *bus, const char *server, const char *client, u
     struct removal r = {.server = server, .client = client, .force = flags & LW_REMOVE_FORCE};
     if (unread) *unread = 0;
     if (flags & ~(unsigned)LW_REMOVE_FORCE) return lw__fail(-EINVAL, "lw_link_remove: 0x%x is no flag", flags);
-    int rc = client ? lw__link_names(server, client) : lw__fail(LW_ENAME, "client name is NULL");
+    struct lw__address address;
+    bool elsewhere = lw__address_is(server);
+    int rc = elsewhere ? lw__address_read(&address, server, true) : 0;
+    if (rc) return rc;
+    if (elsewhere) {
+        r.root = LW__ELSEWHERE;
+        r.server = server = address.server;
+    }
+    rc = client ? lw__link_names(server, client) : lw__fail(LW_ENAME, "client name is NULL");
     if (!rc) rc = lw__bus_enter(bus, true);
     if (rc) return rc;
     rc = remove_link(bus, &r);

@@ -20,17 +20,24 @@ int lw__link_names(const char *server, const char *client) {
     return rc || !client ? rc : lw__name_check(client, "client");
 }
 
-void lw__link_file(struct lw__file *f, struct lw_bus *bus, const char *server, const char *client,
-                   enum lw__direction direction) {
+void lw__link_file(struct lw__file *f, struct lw_bus *bus, enum lw__link_root root, const char *server,
+                   const char *client, enum lw__direction direction) {
     const char *way = direction == LW__UP ? "up" : "down";
     *f = (struct lw__file){.bus = bus, .fd = -1, .kind = LW__LINK_LANE, .thrifty = true};
     snprintf(f->title, sizeof f->title, "link %s/%s, %s", server, client, way);
     snprintf(f->name, sizeof f->name, "%s/%s", server, client);
-    snprintf(f->path, sizeof f->path, "links/%s/%s/%s.lane", server, client, way);
+    snprintf(f->path, sizeof f->path, "%s/%s/%s/%s.lane", lw__link_roots[root], server, client, way);
 }
 
-static int make_lane(struct lw__file *f, uint64_t ring, const char *reader) {
-    struct lw__lane_shape shape = {.ring = ring ? ring : RING_DEFAULT, .slots = SLOTS, .reader = reader};
+const char *const lw__link_roots[2] = {"links", "remote"};
+
+struct lw__lane_shape lw__link_shape(uint64_t ring, enum lw__direction direction) {
+    return (struct lw__lane_shape){
+        .ring = ring ? ring : RING_DEFAULT, .slots = SLOTS, .reader = lw__link_readers[direction]};
+}
+
+int lw__link_make_lane(struct lw__file *f, const struct lw__lane_shape *want) {
+    struct lw__lane_shape shape = *want;
     if (!lw__is_power_of_two(shape.ring) || shape.ring < RING_LEAST || shape.ring > LW__RING_MAX)
         return lw__fail(LW_ESHAPE,
                         "%s: ring of %llu bytes: give a power of two from 65536 (64 KiB) to 68719476736 (64 GiB)",
@@ -43,11 +50,11 @@ static int make_lane(struct lw__file *f, uint64_t ring, const char *reader) {
 
 /* 1: there is no down.lane, but `up` was used: somebody died while removing the link. Its numbers and those of a fresh
  * down.lane would not belong together, so what was begun is finished. 0: all is well. */
-static int is_half_removed(struct lw_bus *bus, const char *server, const char *client) {
+static int is_half_removed(struct lw_bus *bus, enum lw__link_root root, const char *server, const char *client) {
     struct lw__file up, down;
     struct stat st;
-    lw__link_file(&down, bus, server, client, LW__DOWN);
-    lw__link_file(&up, bus, server, client, LW__UP);
+    lw__link_file(&down, bus, root, server, client, LW__DOWN);
+    lw__link_file(&up, bus, root, server, client, LW__UP);
     if (fstatat(bus->dir.fd, down.path, &st, AT_SYMLINK_NOFOLLOW) == 0) return 0;
     if (lw__file_open_existing(&up, LW__LOOK)) return 0; /* new, or damaged: that is told later */
     bool used = lw__load(&lw__side_of(&up.lane)->session) != 0;
@@ -55,25 +62,30 @@ static int is_half_removed(struct lw_bus *bus, const char *server, const char *c
     return used;
 }
 
-static int make_both(struct lw_bus *bus, const char *server, const char *client, const uint64_t ring[2]) {
+static int make_both(struct lw_bus *bus, enum lw__link_root root, const char *server, const char *client,
+                     const uint64_t ring[2]) {
     struct lw__file f;
     int rc = 0;
-    if (is_half_removed(bus, server, client)) {
-        lw__link_file(&f, bus, server, client, LW__UP);
+    if (is_half_removed(bus, root, server, client)) {
+        lw__link_file(&f, bus, root, server, client, LW__UP);
         rc = lw__file_remove(&f, true, NULL, NULL); /* who has it open has only half of it, and is told so */
         if (rc == 1 || rc == -ENOENT) rc = 0;
     }
     for (int way = LW__UP; way <= LW__DOWN && !rc; way++) {
-        lw__link_file(&f, bus, server, client, (enum lw__direction)way);
-        rc = make_lane(&f, ring[way], lw__link_readers[way]);
+        lw__link_file(&f, bus, root, server, client, (enum lw__direction)way);
+        struct lw__lane_shape shape = lw__link_shape(ring[way], (enum lw__direction)way);
+        if (root == LW__ELSEWHERE && way == LW__DOWN) shape.mirror = LW__EMPTY_MIRROR;
+        rc = lw__link_make_lane(&f, &shape);
     }
     return rc;
 }
 
 /* -ENOENT: somebody tidied the folders away; again. Or the bus itself is gone. */
-int lw__link_make(struct lw_bus *bus, const char *server, const char *client, const uint64_t ring[2]) {
+int lw__link_make(struct lw_bus *bus, enum lw__link_root root, const char *server, const char *client,
+                  const uint64_t ring[2]) {
     int rc = -ENOENT;
-    for (int tries = 0; rc == -ENOENT && tries < LW__FILE_TRIES; tries++) rc = make_both(bus, server, client, ring);
+    for (int tries = 0; rc == -ENOENT && tries < LW__FILE_TRIES; tries++)
+        rc = make_both(bus, root, server, client, ring);
     return rc == -ENOENT
                ? lw__fail(rc, "link %s/%s: can not be made in %s; was the bus removed?", server, client, bus->dir.path)
                : rc;

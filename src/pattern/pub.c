@@ -30,7 +30,7 @@ bool lw__pub_is_due(const struct lw_pub *pub) {
 
 void lw__pub_told(struct lw_pub *pub) {
     pub->want = 0;
-    pub->waiter->polled = false;
+    pub->waiter->polled = pub->sent != NULL; /* one over TCP is looked at each turn */
 }
 
 static bool peek(struct lw__source *s) {
@@ -73,9 +73,9 @@ static const struct lw__source_ops pub_ops = {.look = look, .peek = peek, .park 
 
 void lw__pub_set_masks(struct lw_pub *pub) {
     const struct lw__lane *lane = &pub->file.lane;
-    bool fenced = pub->file.bus->fenced != 0;
-    pub->writer.tx.parked = fenced ? lw__masks_always : lane->ctl->parked;
-    pub->writer.tx.masks = fenced ? 1 : lw__mask_words(lane);
+    bool always = pub->file.bus->fenced != 0 || pub->sent;
+    pub->writer.tx.parked = always ? lw__masks_always : lane->ctl->parked;
+    pub->writer.tx.masks = always ? 1 : lw__mask_words(lane);
 }
 
 int lw_pub_move(struct lw_pub *pub, struct lw_group *group, void *user) {
@@ -282,7 +282,6 @@ static bool time_to_look(struct lw_pub *pub) {
 /* A dead subscriber without a name frees the room it held, a durable one that was dead for long as well. A dead
  * publisher's section is free when its epoch is closed. */
 static void free_the_dead(struct lw_pub *pub, int refusal) {
-    if (!time_to_look(pub)) return;
     struct lw_bus *bus = pub->file.bus;
     uint64_t seen = refusal == LW_EWRITER ? pub->writer.holder : lw__load_acquire(&slowest(pub)->owner);
     if (!seen || !lw__owner_gone(bus, lw__slot_process(seen)) || refusal == LW_EWRITER) return;
@@ -343,6 +342,10 @@ const char *lw_pub_explain(struct lw_pub *pub) {
         snprintf(who, sizeof who, "alive, node %s, pid %d", node, pid);
     else
         snprintf(who, sizeof who, "%s%s", *node ? "dead, was node " : "away", node);
+    if (pub->sent) {
+        snprintf(who, sizeof who, "on another host");
+        snprintf(what, sizeof what, "it must be reached and go on, or the link be given up (laneway rm links)");
+    }
     lw__fail(LW_EFULL, "%s is full: %s %s (%s) is %llu messages, %llu bytes behind; %s", pub->file.title,
              pub->file.kind == LW__TOPIC ? "subscriber" : "reader", name, who,
              (unsigned long long)(pub->writer.tx.number - place.number),
@@ -405,18 +408,24 @@ static uint64_t share(const struct lw_pub *pub) {
 /* After a refusal: 0 try again, or what to return. */
 static int wait_turn(struct lw_pub *pub, struct lw__wait *wait, int code, uint64_t size) {
     if (!wait->waited && wait->timeout != 0) pub->waits++;
+    if (!wait->waited && wait->timeout == 0 && pub->sent && lw__source_drive(pub->waiter)) { /* over TCP */
+        wait->waited = true;
+        return 0;
+    }
     if (!wait->waited) lw__pub_ring(pub); /* what was sent corked: nobody makes room who does not know of it */
     wait->waited = true;
     if (pub->around && lw__wait_slept(wait)) pub->around(pub->waiter);
     if (code == LW_EFULL) want_room(pub, size);
     wait->source = code == LW_EFULL ? pub->waiter : NULL; /* nobody rings for the rest */
     if (code == LW_EWRITER) lw__wait_spun(wait);
-    if (lw__wait_slept(wait)) free_the_dead(pub, code);
-    if (lw__wait_slept(wait)) lw__file_napped(&pub->file);
+    if (lw__wait_slept(wait) && time_to_look(pub)) {
+        free_the_dead(pub, code);
+        lw__file_napped(&pub->file);
+    }
     pub->writer.spare = code == LW_EFULL && !lw__wait_slept(wait) && wait->timeout ? share(pub) : 0;
     int rc = lw__wait_turn(wait);
     if (rc) pub->writer.spare = 0;
-    if (rc > 0) free_the_dead(pub, code); /* also for those who never wait long enough to sleep */
+    if (rc > 0 && time_to_look(pub)) free_the_dead(pub, code); /* also for those who never wait long enough to sleep */
     return rc > 0 ? stop_waiting(pub, wait, code) : rc;
 }
 

@@ -20,6 +20,7 @@ struct lw_pub {
     struct lw__source *waiter; /* by which it waits for room: `source`, or that of the link whose end this is */
     uint64_t want; /* a send found no room for so many bytes in the ring, and nobody was told of any since */
     void (*around)(struct lw__source *waiter); /* a link's: looks at the other side while a send waits */
+    void (*sent)(struct lw__source *waiter);   /* a link's over TCP: called after each send instead of ringing */
     int veto;                                  /* why every send is refused; 0: none is */
 };
 

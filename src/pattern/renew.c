@@ -140,14 +140,14 @@ static int make_temp(struct lw__file *f, const struct lw__lane_shape *shape, cha
     return lw__fail(rc, "%s: writing the head of %s: %s", f->title, temp, strerror(-rc));
 }
 
-static int make_once(struct lw__file *f, const struct lw__lane_shape *shape) {
+static int make_once(struct lw__file *f, const struct lw__lane_shape *shape, bool replace) {
     char temp[LW__TEMP_MAX];
     int rc = make_folders(f), fd = rc ? rc : make_temp(f, shape, temp);
     if (fd < 0) {
         lw__file_tidy(f);
         return fd;
     }
-    rc = lw__temp_link(&f->bus->dir, fd, temp, f->path, false);
+    rc = lw__temp_link(&f->bus->dir, fd, temp, f->path, replace);
     close(fd);
     return rc && rc != -EEXIST && rc != -ENOENT ? lw__file_explain(&f->bus->dir, f->path, rc) : rc;
 }
@@ -158,11 +158,21 @@ static bool some_space_found(struct lw_bus *bus) {
     return lw__bus_clean_nodes(bus, &result) == 0 && result.files;
 }
 
-int lw__file_make(struct lw__file *f, const struct lw__lane_shape *shape) {
+static int make(struct lw__file *f, const struct lw__lane_shape *shape, bool replace) {
     int rc;
-    if (shape->evict_lag > shape->ring) return lag_beyond_ring(f->title, shape->evict_lag, shape->ring);
-    do rc = make_once(f, shape);
+    do rc = make_once(f, shape, replace);
     while (rc == -ENOSPC && some_space_found(f->bus));
+    return rc;
+}
+
+int lw__file_make(struct lw__file *f, const struct lw__lane_shape *shape) {
+    if (shape->evict_lag > shape->ring) return lag_beyond_ring(f->title, shape->evict_lag, shape->ring);
+    return make(f, shape, false);
+}
+
+int lw__file_remake(struct lw__file *f, const struct lw__lane_shape *shape) {
+    int rc = -ENOENT; /* a cleaner came between */
+    for (int tries = 0; rc == -ENOENT && tries < LW__FILE_TRIES; tries++) rc = make(f, shape, true);
     return rc;
 }
 
@@ -229,8 +239,9 @@ static int carry_names(struct lw__file *f, struct lw__lane *fresh) {
         uint64_t owner = lw__load_acquire(&slot->owner);
         bool durable = lw__slot_kind(owner) == LW__SLOT_DURABLE;
         if (!durable || !lw__name_is_good(slot->name) || lw__slot_find(fresh, slot->name)) continue;
-        carry(fresh, i, slot, lw__slot_away(&f->lane, LW__SLOT_DURABLE | (owner & LW__SLOT_LAG)),
-              lw__load(&slot->lost) + lost_by(slot, fresh->ctl->tail.number[0]));
+        /* Of a mirror nothing is lost: its writer's host still has what was not read. */
+        uint64_t lost = f->lane.mirror ? 0 : lw__load(&slot->lost) + lost_by(slot, fresh->ctl->tail.number[0]);
+        carry(fresh, i, slot, lw__slot_away(&f->lane, LW__SLOT_DURABLE | (owner & LW__SLOT_LAG)), lost);
     }
     return 0;
 }
@@ -333,7 +344,8 @@ static int new_incarnation(struct lw__file *f) {
                                    .schema = schema,
                                    .schema_hash = lane->id->schema_hash,
                                    .evict_lag = lane->evict_lag,
-                                   .evict_age = lane->evict_age};
+                                   .evict_age = lane->evict_age,
+                                   .mirror = lane->mirror};
     if (lw__cursor_load(&lane->ctl->tail, &tail)) shape.number = tail.number;
     shape.start = lw__round_up(highest_position(lane) + BEYOND, lane->ring);
     return replace(f, &shape, false);

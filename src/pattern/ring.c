@@ -30,9 +30,17 @@ void lw__ring_all(struct lw_bus *bus, struct lw__lane *lane) {
 }
 
 void lw__pub_ring(struct lw_pub *pub) {
+    if (pub->sent) {
+        pub->sent(pub->waiter);
+        return;
+    }
     lw__ring_readers(pub->file.bus, &pub->file.lane);
 }
 
 void lw__sub_ring(struct lw_sub *sub) {
+    if (sub->released && !sub->gone) {
+        sub->released(sub->waiter);
+        return;
+    }
     lw__ring_writers(sub->file.bus, &sub->file.lane);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* pattern/server.c - being the server of a name, and hearing who wants in. */
-#include "pattern/server.h"
+#include "pattern/door.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -42,12 +42,17 @@ static void club_drop(struct lw__club *club) {
     free(club);
 }
 
+struct lw_link *lw__club_find(struct lw__club *club, const char *client) {
+    struct lw_link *link = club->links[hash(client)];
+    while (link && strcmp(link->client_name, client) != 0) link = link->next_member;
+    return link;
+}
+
 bool lw__club_has(struct lw__club *club, const char *client) {
     pthread_mutex_lock(&club->lock);
-    const struct lw_link *link = club->links[hash(client)];
-    while (link && strcmp(link->client_name, client) != 0) link = link->next_member;
+    bool has = lw__club_find(club, client);
     pthread_mutex_unlock(&club->lock);
-    return link;
+    return has;
 }
 
 void lw__club_join(struct lw__club *club, struct lw_link *link) {
@@ -191,13 +196,14 @@ static bool peek(struct lw__source *s) {
     pthread_mutex_lock(&server->lock);
     bool any = server->ready || server->all_touched || server->touched.first < server->touched.count;
     pthread_mutex_unlock(&server->lock);
-    return any;
+    return any || (server->door && server->door->untold);
 }
 
 static int look(struct lw__source *s, bool closely, struct lw_event *events, int room) {
     struct lw_server *server = server_of(s);
     bool more = false;
     (void)closely;
+    if (server->door) lw__door_turn(server->door);
     if (!room) return 0;
     bool ready = lw__server_find(server, &more);
     if (more || ready) s->attention = true; /* until it is taken */
@@ -225,7 +231,17 @@ static bool tick(struct lw__source *s, int64_t now) {
     return all;
 }
 
-static const struct lw__source_ops ops = {.look = look, .peek = peek, .park = park, .bell = set_bell, .tick = tick};
+static void drive(struct lw__source *s) {
+    if (server_of(s)->door) lw__door_turn(server_of(s)->door);
+}
+
+static bool due(struct lw__source *s, int64_t now) {
+    if (server_of(s)->door) lw__door_due(server_of(s)->door, now);
+    return peek(s);
+}
+
+static const struct lw__source_ops ops = {
+    .look = look, .peek = peek, .park = park, .bell = set_bell, .tick = tick, .drive = drive, .due = due};
 
 int lw_server_move(struct lw_server *server, struct lw_group *group, void *user) {
     if (server->cut) return LW_EFORKED;
@@ -239,16 +255,18 @@ static void cut(struct lw__handle *handle) {
     struct lw_server *server = (struct lw_server *)(void *)((char *)handle - offsetof(struct lw_server, handle));
     server->cut = true;
     server->page = NULL; /* not mapped in the child */
+    if (server->door) lw__door_cut(server->door);
     lw__source_cut(&server->source);
 }
 
 /* Listens first, then looks at who is there already: nobody comes unheard in between. */
-static int open_parts(struct lw_server *server) {
+static int open_parts(struct lw_server *server, const struct lw_server_options *opt) {
     server->club = club_make();
     if (!server->club) return lw__fail(-ENOMEM, "server %s: no memory", server->name);
     snprintf(server->folder.path, sizeof server->folder.path, "links/%s", server->name);
     int rc = open_page(server);
     if (!rc) rc = take_name(server);
+    if (!rc && opt->listen) rc = lw__door_open(&server->door, server, opt);
     if (rc) return rc;
     server->folder.touched = touched;
     server->all_touched = true;
@@ -259,6 +277,7 @@ static int open_parts(struct lw_server *server) {
 }
 
 static void destroy(struct lw_server *server) {
+    lw__door_close(server->door);
     if (server->club && !server->cut) {
         pthread_mutex_lock(&server->club->lock);
         club_drop(server->club);
@@ -268,13 +287,27 @@ static void destroy(struct lw_server *server) {
     free(server);
 }
 
-static int open_server(struct lw_server *server) {
+static int open_server(struct lw_server *server, const struct lw_server_options *opt) {
     int rc = lw__bus_enter(server->bus, true);
     if (rc) return rc;
-    rc = open_parts(server);
+    rc = open_parts(server, opt);
     if (rc) leave_name(server);
     lw__bus_leave(server->bus);
     return rc;
+}
+
+static int check_options(const struct lw_server_options *opt) {
+    if (opt->stuck_after < LW_FOREVER)
+        return lw__fail(-EINVAL, "lw_server_options.stuck_after is %lld", (long long)opt->stuck_after);
+    if (opt->flags & ~(unsigned)LW_LINK_NO_CRC)
+        return lw__fail(-EINVAL, "lw_server_options.flags: 0x%x is no flag", opt->flags);
+    if (opt->hello_within < 0)
+        return lw__fail(-EINVAL, "lw_server_options.hello_within is %lld", (long long)opt->hello_within);
+    return 0;
+}
+
+int lw_server_port(const struct lw_server *server) {
+    return server->cut || !server->door ? 0 : lw__door_port(server->door);
 }
 
 int lw_server_open(struct lw_server **out, struct lw_group *group, const char *name,
@@ -284,8 +317,7 @@ int lw_server_open(struct lw_server **out, struct lw_group *group, const char *n
     if (group->cut) return lw__fail(LW_EFORKED, "%s", lw_strerror(LW_EFORKED));
     int rc = lw__options_read(&opt, sizeof opt, options, "lw_server_options");
     if (!rc) rc = lw__link_names(name, NULL);
-    if (!rc && opt.stuck_after < LW_FOREVER)
-        rc = lw__fail(-EINVAL, "lw_server_options.stuck_after is %lld", (long long)opt.stuck_after);
+    if (!rc) rc = check_options(&opt);
     if (rc) return rc;
     struct lw_server *server = calloc(1, sizeof *server);
     if (!server) return lw__fail(-ENOMEM, "server %s: no memory", name);
@@ -295,8 +327,8 @@ int lw_server_open(struct lw_server **out, struct lw_group *group, const char *n
     server->folder.id = -1;
     snprintf(server->name, sizeof server->name, "%s", name);
     lw__source_init(&server->source, server->bus, &ops, NULL);
-    server->source.hears = true;
-    rc = open_server(server);
+    server->source.hears = server->source.unrung = true;
+    rc = open_server(server, &opt);
     if (rc) {
         destroy(server);
         return rc;

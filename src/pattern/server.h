@@ -5,6 +5,9 @@
 
 #include "pattern/link.h"
 
+struct lw__door;
+struct lw__guest;
+
 /* links/SERVER/.server: who is the server of this name. */
 struct lw__server_page {
     char magic[8];
@@ -35,6 +38,7 @@ struct lw_server {
     struct lw__server_page *page;
     uint64_t instance;
     struct lw__club *club;
+    struct lw__door *door; /* where it listens; NULL: nowhere */
     struct lw__watch_folder folder;
     pthread_mutex_t lock; /* of the two below: whichever thread hears of a touch adds to them */
     struct lw__names touched;
@@ -48,7 +52,9 @@ struct lw_server {
 
 /* ---- server.c ------------------------------------------------------------------------------------------------------ */
 
-/* Is the link of this client open here? */
+/* The link of this client that is open here; the club is locked. */
+struct lw_link *lw__club_find(struct lw__club *club, const char *client);
+/* Is there one? */
 bool lw__club_has(struct lw__club *club, const char *client);
 void lw__club_join(struct lw__club *club, struct lw_link *link);
 

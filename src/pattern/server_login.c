@@ -16,7 +16,7 @@
 
 #include "base/err.h"
 #include "base/options.h"
-#include "pattern/server.h"
+#include "pattern/door.h"
 
 enum { AT_ONCE = 64 }; /* folders to look at in one turn of the group */
 
@@ -25,15 +25,31 @@ enum { AT_ONCE = 64 }; /* folders to look at in one turn of the group */
 struct sayings {
     struct lw__saying client, server;
     uint64_t unread;
-    uint64_t reader; /* who has the server's place */
-    uint64_t lane;   /* of its uuid: a link that was removed and made anew counts its logins from 1 again */
+    uint64_t released; /* so many messages from the client */
+    uint64_t reader;   /* who has the server's place */
+    uint64_t lane;     /* of its uuid: a link that was removed and made anew counts its logins from 1 again */
     bool alive;
+    bool remote; /* a link over TCP */
 };
 
 static uint64_t unread_in(const struct lw__lane *lane) {
     struct lw__place released, end;
     if (!lw__cursor_load(&lw__link_slot(lane)->cursor, &released) || lw__lane_tail(lane, &end)) return 0;
     return end.number > released.number ? end.number - released.number : 0;
+}
+
+static uint64_t released_in(const struct lw__lane *lane) {
+    struct lw__place released;
+    return lw__cursor_load(&lw__link_slot(lane)->cursor, &released) ? released.number : 0;
+}
+
+/* A client at the door, or one that is not answered yet, has most of it still: what there is of its log, it says in
+ * HELLO. `mirror`: what begins the uuid of our mirror's log, in which `here` are unread. */
+static uint64_t unread_of(const struct lw__greeting *hello, uint64_t mirror, uint64_t released, uint64_t here) {
+    const struct lw__wire_lane_state *up = &hello->lane[LW__UP_ID];
+    bool same = memcmp(&mirror, up->uuid, sizeof mirror) == 0;
+    uint64_t first = same && released > up->first_number ? released : up->first_number;
+    return (same ? 0 : here) + (up->end_number > first ? up->end_number - first : 0);
 }
 
 /* False: it is saying something just now. Who died in the midst says nothing. */
@@ -47,8 +63,10 @@ static bool hear_client(struct lw_bus *bus, const struct lw__lane *up, struct lw
 static void read_lanes(struct lw_bus *bus, const struct lw__lane *up, const struct lw__lane *down, struct sayings *s) {
     if (!lw__side_read(lw__side_of(down), &s->server, NULL)) s->server = (struct lw__saying){.turn = 0};
     s->unread = unread_in(up);
+    s->released = released_in(up);
     memcpy(&s->lane, up->id->uuid, sizeof s->lane);
     s->reader = lw__slot_process(lw__load_acquire(&lw__link_slot(up)->owner));
+    s->remote = up->mirror;
     s->alive = s->client.what == LW__SAYS_LOGIN && !lw__owner_gone(bus, s->client.owner);
 }
 
@@ -56,8 +74,8 @@ static void read_lanes(struct lw_bus *bus, const struct lw__lane *up, const stru
  * descriptor, no memory. */
 static int read_link(struct lw_bus *bus, const char *server, const char *client, struct sayings *s, void *words) {
     struct lw__file up, down;
-    lw__link_file(&up, bus, server, client, LW__UP);
-    lw__link_file(&down, bus, server, client, LW__DOWN);
+    lw__link_file(&up, bus, LW__HERE, server, client, LW__UP);
+    lw__link_file(&down, bus, LW__HERE, server, client, LW__DOWN);
     int rc = lw__file_open_existing(&up, LW__LOOK);
     if (!rc) rc = lw__file_open_existing(&down, LW__LOOK);
     bool good = !rc && hear_client(bus, &up.lane, &s->client, words);
@@ -93,6 +111,9 @@ static bool examine(struct lw_server *server, const char *client) {
     if (rc < 0) server->awaits = true;
     if (rc <= 0) return false;
     if (is_answer(server, &s.server, s.client.session) || (!s.alive && !s.unread)) return false;
+    if (s.remote && lw__door_awaits(server->door, client)) return false; /* told by the door */
+    if (s.remote) s.alive = false;                                       /* it comes by the door, or is away */
+    if (!s.alive && !s.unread) return false;
     if (s.reader == server->bus->owner)
         return false; /* open here since before this server: it knocks when it is closed */
     if (was_told(server, client, &s)) return false;
@@ -104,6 +125,35 @@ static bool examine(struct lw_server *server, const char *client) {
     snprintf(server->login.client, sizeof server->login.client, "%s", client);
     memcpy(server->login.data, server->words, server->login.len);
     return true;
+}
+
+/* ---- at the door ---------------------------------------------------------------------------------------------------- */
+
+/* What the application said to this very login, and what it left, is in the files, if there are any. */
+static void examine_guest(struct lw_server *server, struct lw__guest *guest) {
+    const struct lw__greeting *hello = &guest->conn->greeting;
+    struct sayings s = {.unread = 0};
+    bool known = read_link(server->bus, server->name, hello->client, &s, server->words) == 1;
+    guest->told = true;
+    if (known && !s.remote) {
+        lw__door_refuse(server->door, guest, LW__SAYS_NOTHING, LW_EHELD,
+                        "a client on the server's own host has this name; take another one");
+        return;
+    }
+    if (known && memcmp(&s.lane, hello->lane[LW__UP_ID].uuid, sizeof s.lane) == 0 &&
+        is_answer(server, &s.server, hello->session)) {
+        lw__door_tell_closed(server->door, guest, &s.server); /* until it logs in anew */
+        return;
+    }
+    server->login = (struct lw_login){.server = server,
+                                      .len = hello->what == LW__SAYS_LOGIN ? hello->length : 0,
+                                      .alive = 1,
+                                      .unread = unread_of(hello, s.lane, s.released, s.unread),
+                                      .session = hello->session};
+    snprintf(server->login.client, sizeof server->login.client, "%s", hello->client);
+    memcpy(server->login.data, hello->words, server->login.len);
+    lw__conn_peer(guest->conn, server->login.from);
+    server->ready = true;
 }
 
 /* ---- all of them --------------------------------------------------------------------------------------------------- */
@@ -142,6 +192,10 @@ static bool take_all_touched(struct lw_server *server) {
 bool lw__server_find(struct lw_server *server, bool *more) {
     char name[LW_NAME_MAX + 1];
     *more = false;
+    if (server->ready && lw__club_has(server->club, server->login.client)) server->ready = false; /* see join() */
+    if (server->ready) return true;
+    for (struct lw__guest *g; !server->ready && server->door && (g = lw__door_next(server->door));)
+        examine_guest(server, g);
     if (server->ready) return true;
     if (take_all_touched(server)) touch_all(server);
     for (int i = 0; i < AT_ONCE && !server->ready; i++) {
@@ -165,6 +219,14 @@ int lw_server_login(struct lw_server *server, struct lw_login *login) {
     return 1;
 }
 
+static uint64_t unread_on(const struct lw_link *link) {
+    const struct lw__lane *up = &link->ends.in->file.lane;
+    uint64_t lane;
+    memcpy(&lane, up->id->uuid, sizeof lane);
+    if (!link->remote || !link->remote->greeted) return unread_in(up);
+    return unread_of(&link->remote->conn->greeting, lane, released_in(up), unread_in(up));
+}
+
 /* A client that came again to a link that is open. */
 int lw_link_login(struct lw_link *link, struct lw_login *login) {
     struct lw__saying s;
@@ -179,10 +241,11 @@ int lw_link_login(struct lw_link *link, struct lw_login *login) {
                            .link = link,
                            .len = s.length,
                            .alive = !lw__owner_gone(link->bus, s.owner),
-                           .unread = unread_in(&link->ends.in->file.lane),
+                           .unread = unread_on(link),
                            .session = s.session};
     snprintf(now.client, sizeof now.client, "%s", link->client_name);
     memcpy(now.data, words, now.len);
+    if (link->remote && link->remote->conn) lw__conn_peer(link->remote->conn, now.from);
     int rc = lw__result_write(login, &now, sizeof now, "lw_login");
     if (rc) return rc;
     link->asked = s.session;
@@ -230,6 +293,23 @@ static int answer_open(struct lw_link *link, struct lw_login *login, enum lw__wh
     return 0;
 }
 
+/* Gives a link of another host its other half; its client's connection, if it is at the door. */
+static int attach(struct lw_link *link, struct lw__conn *conn) {
+    link->remote = calloc(1, sizeof *link->remote);
+    if (!link->remote) return lw__fail(-ENOMEM, "link %s/%s: no memory", link->server_name, link->client_name);
+    int rc = lw__remote_attach(link);
+    if (rc) {
+        free(link->remote);
+        link->remote = NULL;
+        return rc;
+    }
+    link->remote->arrival = conn;
+    /* Whose login this is: the number alone does not say it (adopt() in remote_meet.c). */
+    const unsigned char *log = conn ? conn->greeting.lane[LW__UP_ID].uuid : link->ends.in->file.lane.id->uuid;
+    memcpy(link->remote->peer, log, sizeof link->remote->peer);
+    return 0;
+}
+
 static bool is_open_question(const struct lw_link *link, const struct lw_login *login) {
     struct lw__saying s;
     bool said = lw__side_read(lw__link_mine(link), &s, NULL);
@@ -237,7 +317,7 @@ static bool is_open_question(const struct lw_link *link, const struct lw_login *
 }
 
 /* The ends of a link that is not open here, for long enough to say something, or for good. The bus is entered. */
-static int open_link(struct lw_link **out, struct lw_server *server, struct lw_login *login) {
+static int open_link(struct lw_link **out, struct lw_server *server, struct lw_login *login, struct lw__conn *conn) {
     struct lw_link *link = calloc(1, sizeof *link);
     if (!link) return lw__fail(-ENOMEM, "link %s/%s: no memory", server->name, login->client);
     link->bus = server->bus;
@@ -248,11 +328,10 @@ static int open_link(struct lw_link **out, struct lw_server *server, struct lw_l
     snprintf(link->server_name, sizeof link->server_name, "%s", server->name);
     snprintf(link->client_name, sizeof link->client_name, "%s", login->client);
     int rc = lw__link_open_ends(link, false);
+    if (!rc && !conn && !is_open_question(link, login)) rc = over(login);
+    if (!rc && link->ends.in->file.lane.mirror) rc = attach(link, conn);
     if (rc == -ENOENT) rc = lw__fail(LW_ENOLINK, "link %s/%s was removed", server->name, login->client);
-    if (!rc && !is_open_question(link, login)) {
-        lw__link_close_ends(link);
-        rc = over(login);
-    }
+    if (rc) lw__link_close_ends(link);
     if (rc)
         free(link);
     else
@@ -260,19 +339,34 @@ static int open_link(struct lw_link **out, struct lw_server *server, struct lw_l
     return rc;
 }
 
+/* Who was away when its login was told may be at the door by now: its link is open, and hears the rest. */
+static void join(struct lw_link *link, struct lw_server *server, const struct lw_accept_options *opt) {
+    lw__link_begin(link, server->stuck_after);
+    lw__club_join(server->club, link);
+    lw__link_say(link, LW__SAYS_ACCEPTED, 0, opt->answer, opt->answer_len);
+    struct lw__guest *guest = link->remote ? lw__door_awaits(server->door, link->client_name) : NULL;
+    if (!guest) return;
+    pthread_mutex_lock(&server->club->lock);
+    lw__remote_hand_over(link->remote, lw__door_take(server->door, guest));
+    pthread_mutex_unlock(&server->club->lock);
+}
+
 static int accept_new(struct lw_server *server, struct lw_login *login, const struct lw_accept_options *opt,
                       struct lw_link **out) {
-    if (lw__club_has(server->club, login->client)) return over(login);
+    struct lw__guest *guest = lw__door_find(server->door, login->client, login->session);
+    struct lw__conn *conn = guest ? guest->conn : NULL;
+    if (lw__club_has(server->club, login->client) || (*login->from && !guest)) return over(login);
     int rc = lw__bus_enter(server->bus, true);
     if (rc) return rc;
-    rc = open_link(out, server, login);
+    rc = guest ? lw__remote_make(server->bus, server->name, &conn->greeting) : 0;
+    bool fresh = rc > 0;
+    if (rc >= 0) rc = open_link(out, server, login, conn);
+    if (!rc && fresh) (*out)->remote->fresh = true;
+    if (rc && guest) lw__door_refuse(server->door, guest, LW__SAYS_NOTHING, rc, lw_errtext());
+    if (!rc && guest) lw__door_take(server->door, guest);
     if (rc && rc != LW_ESTATE) memset(server->told, 0, sizeof server->told); /* to be told again when it is touched */
     if (rc == LW_EHELD) server->awaits = true;
-    if (!rc) {
-        lw__link_begin(*out, server->stuck_after);
-        lw__club_join(server->club, *out);
-        lw__link_say(*out, LW__SAYS_ACCEPTED, 0, opt->answer, opt->answer_len);
-    }
+    if (!rc) join(*out, server, opt);
     lw__bus_leave(server->bus);
     return rc;
 }
@@ -302,13 +396,20 @@ int lw_login_accept(struct lw_login *login, struct lw_group *group, const struct
 static int refuse_new(struct lw_server *server, struct lw_login *login, const char *why) {
     struct lw_link *link;
     if (server->cut) return LW_EFORKED;
-    if (lw__club_has(server->club, login->client)) return over(login);
+    struct lw__guest *guest = lw__door_find(server->door, login->client, login->session);
+    if (lw__club_has(server->club, login->client) || (*login->from && !guest)) return over(login);
+    if (guest) {
+        lw__door_refuse(server->door, guest, LW__SAYS_REFUSED, 0, why);
+        return 0;
+    }
     int rc = lw__bus_enter(server->bus, true);
     if (rc) return rc;
-    rc = open_link(&link, server, login);
+    rc = open_link(&link, server, login, NULL);
     if (!rc) {
         lw__link_say(link, LW__SAYS_REFUSED, 0, why, strlen(why));
+        if (link->remote) lw__remote_detach(link);
         lw__link_close_ends(link);
+        free(link->remote);
         free(link);
     }
     lw__bus_leave(server->bus);

@@ -64,3 +64,20 @@ void lw__side_write(struct lw__side *side, const struct lw__saying *s, const voi
     }
     lw__store_release(&side->turn, turn + 1);
 }
+
+void lw__side_reach(struct lw__side *side, uint64_t owner, const char *address) {
+    for (size_t i = 0, length = address ? strlen(address) + 1 : 0; i < length && i < LW_ADDRESS_MAX; i += 8) {
+        uint64_t word = 0;
+        memcpy(&word, address + i, length - i < 8 ? length - i : 8);
+        lw__store(&side->address[i / 8], word);
+    }
+    lw__store_release(&side->reached, owner);
+}
+
+void lw__side_address(const struct lw__side *side, char address[LW_ADDRESS_MAX]) {
+    for (size_t i = 0; i < LW_ADDRESS_MAX / 8; i++) {
+        uint64_t word = lw__load(&side->address[i]);
+        memcpy(address + 8 * i, &word, 8);
+    }
+    address[LW_ADDRESS_MAX - 1] = 0;
+}

@@ -7,7 +7,8 @@
  * midst leaves it odd: nothing is said, until the next one of this side says something.
  *
  *     1024  turn     1032  owner   1040  session   1048  what      1056  accepted   1064  code
- *     1072  length   1080  instance                              1088  words (1,024 bytes)
+ *     1072  length   1080  instance                              1088  words (1,024 bytes)   2112  connections
+ *     2120  reached  2128  address (256 bytes)
  */
 #ifndef LW_PATTERN_SIDE_H
 #define LW_PATTERN_SIDE_H
@@ -35,6 +36,11 @@ struct lw__side {
     uint64_t length;   /* of the words, in bytes */
     uint64_t instance; /* server: which start of it */
     uint64_t words[LW_LOGIN_MAX / 8];
+    uint64_t connections; /* of a link over TCP, client: how often it connected. No part of a saying: added to by the
+                             holder of the lane's lock word, so it only grows */
+    /* Of a link over TCP, for who lists links. No part of a saying, by the same holder. */
+    uint64_t reached; /* process that is connected with the other side, as an owner word; 0: none is */
+    uint64_t address[LW_ADDRESS_MAX / 8]; /* where the other side is, or was last; text with its NUL. May be torn */
 };
 _Static_assert(LW__SIDE_AT + sizeof(struct lw__side) <= LW__PAGE, "side fits in page 0");
 
@@ -59,6 +65,10 @@ bool lw__side_read(const struct lw__side *side, struct lw__saying *saying, void 
 
 /* Says it. By the holder of the lane's lock word. */
 void lw__side_write(struct lw__side *side, const struct lw__saying *saying, const void *words);
+
+/* The same one: where the other side is (NULL: as it was), and whether it is reached (0: not). */
+void lw__side_reach(struct lw__side *side, uint64_t owner, const char *address);
+void lw__side_address(const struct lw__side *side, char address[LW_ADDRESS_MAX]);
 
 static inline uint64_t lw__side_turn(const struct lw__side *side) {
     return lw__load_acquire(&side->turn);

@@ -115,6 +115,10 @@ static int wait_turn(struct lw_sub *sub, struct lw__wait *wait) {
     int moved = lw__file_moved(&sub->file);
     if (moved) return moved == 1 ? lw__sub_follow(sub) : moved;
     if (!wait->waited && wait->timeout != 0) sub->waits++;
+    if (!wait->waited && wait->timeout == 0 && lw__source_drive(sub->waiter)) { /* over TCP: somebody has to */
+        wait->waited = true;
+        return 0;
+    }
     wait->waited = true;
     int rc = lw__wait_turn(wait);
     if (lw__wait_slept(wait)) lw__file_napped(&sub->file);
@@ -128,7 +132,7 @@ int lw__sub_next_slow(struct lw_sub *sub, struct lw_msg *msg, int64_t timeout) {
     struct lw__wait wait = lw__wait_for(timeout, sub->waiter);
     int rc;
     if (sub->waiter->parked) lw__source_done(sub->waiter); /* we are awake: nobody has to ring */
-    if (timeout) stare(sub);
+    if (timeout && !sub->released) stare(sub);
     while ((rc = look(sub, msg)) == LW_EEMPTY && !(rc = wait_turn(sub, &wait))) {
     }
     lw__wait_done(&wait);

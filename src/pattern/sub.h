@@ -31,6 +31,7 @@ struct lw_sub {
     uint64_t evicted;
     struct lw__source source;
     struct lw__source *waiter; /* by which it waits: `source`, or that of the link whose end this is */
+    void (*released)(struct lw__source *waiter); /* a link's over TCP: called after each release instead of ringing */
 };
 
 /* Does the next receive have something to say? Cheap. */
@@ -48,6 +49,13 @@ void lw__sub_free(struct lw_sub *sub);
  * (also without such a place), LW_EVERSION, ..., with text.
  */
 int lw__sub_open_file(struct lw_sub **sub, struct lw_bus *bus, const struct lw__file *file, const char *name);
+
+/* From now on each release is told. */
+void lw__sub_tell_releases(struct lw_sub *sub, void (*released)(struct lw__source *waiter));
+
+/* The handle stays, and goes on in the file that is at the path now, at the place of the same name there. Nothing that it
+ * handed out is held any more. The bus is entered. An error, with text: it stays where it is. */
+int lw__sub_rejoin(struct lw_sub *sub);
 
 /* lw_sub_close() with the bus entered. In a forked child nothing can be entered: lw_sub_close(). */
 void lw__sub_close_entered(struct lw_sub *sub);

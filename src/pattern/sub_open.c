@@ -243,7 +243,7 @@ static void show_ring(struct lw_sub *sub) {
 
 /* A process that is not registered for the membarriers of others runs a fence by itself after each release. */
 static void fence_releases(struct lw_sub *sub) {
-    if (!sub->file.bus->fenced) return;
+    if (!sub->file.bus->fenced && !sub->released) return;
     sub->reader.rx.wanted = lw__masks_always;
     sub->reader.rx.masks = 1;
 }
@@ -359,6 +359,33 @@ int lw_sub_open(struct lw_sub **out, struct lw_bus *bus, const char *topic, cons
         lw__bus_leave(bus);
     }
     return done(out, sub, rc);
+}
+
+void lw__sub_tell_releases(struct lw_sub *sub, void (*released)(struct lw__source *waiter)) {
+    sub->released = released;
+    fence_releases(sub);
+}
+
+/* A second handle first; when that has its place, the one that the user has becomes it. */
+int lw__sub_rejoin(struct lw_sub *sub) {
+    struct lw_sub *fresh = calloc(1, sizeof *fresh);
+    if (!fresh) return lw__fail(-ENOMEM, "%s: no memory", sub->file.title);
+    int rc;
+    lw__file_like(&fresh->file, sub->file.bus, &sub->file);
+    memcpy(fresh->name, sub->name, sizeof fresh->name);
+    while ((rc = open_once(fresh, LW_FROM_OLDEST, 0)) == 1) continue;
+    if (!rc) {
+        leave(sub);
+        lw__file_detached(&sub->file);
+        lw__file_close(&sub->file);
+        sub->file = fresh->file;
+        sub->reader = fresh->reader;
+        sub->reader.lane = &sub->file.lane;
+        sub->begin = (struct lw__place){.pos = sub->reader.rx.head, .number = sub->reader.rx.number};
+        fence_releases(sub);
+    }
+    free(fresh);
+    return rc;
 }
 
 int lw__sub_open_file(struct lw_sub **out, struct lw_bus *bus, const struct lw__file *file, const char *name) {

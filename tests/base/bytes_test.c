@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Checksums, random numbers, rounding. */
 #include "base/bytes.h"
+#include "base/crc32c.h"
 
 #include <string.h>
 

@@ -11,7 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "base/bytes.h"
+#include "base/crc32c.h"
 #include "util/lane_util.h"
 
 static const char boot[] = "0123456789abcdef";

@@ -18,7 +18,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "base/bytes.h"
+#include "base/crc32c.h"
 #include "lane/lane.h"
 
 enum { RING = 4096, SIZE_MAX_OF_ALL = 16384 };

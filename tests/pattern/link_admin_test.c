@@ -114,7 +114,7 @@ static void links_are_listed_with_their_state_and_numbers(void **state) {
 static void spoil(const char *dir, const char *client, const char *way) {
     char path[TT_PATH];
     uint64_t bad = UINT64_MAX;
-    tt_poke(tl_lane(path, dir, "gateway", client, way), 16, &bad, sizeof bad); /* under the checksum */
+    tt_poke(tl_client_lane(path, dir, "gateway", client, way), 16, &bad, sizeof bad); /* under the checksum */
 }
 
 static void a_damaged_link_is_listed_with_its_error_among_the_others(void **state) {
@@ -146,26 +146,26 @@ static void removing_counts_what_was_unread_and_asks_who_has_it(void **state) {
     const char *pid = tt_text("pid %d", (int)getpid());
     uint64_t unread = 99;
     struct lw_msg m;
-    assert_told(lw_link_remove(bus, "gateway", "bob", 0, &unread), LW_ENOLINK, "gateway/bob", "laneway ls links");
+    assert_told(tl_link_remove(bus, "gateway", "bob", 0, &unread), LW_ENOLINK, "gateway/bob", "laneway ls links");
     assert_int_equal(unread, 0);
-    assert_told(lw_link_remove(bus, "nobody", "bob", LW_REMOVE_FORCE, NULL), LW_ENOLINK, "nobody/bob");
+    assert_told(tl_link_remove(bus, "nobody", "bob", LW_REMOVE_FORCE, NULL), LW_ENOLINK, "nobody/bob");
     tl_send_many(p.up, 0, 10);
     tl_send_many(p.down, 0, 5);
     assert_true(tl_gets(p.down, 0, 3));
     assert_int_equal(lw_link_next(p.down, &m, 0), 1); /* held is not released */
-    assert_told(lw_link_remove(bus, "gateway", "alice", 0, &unread), LW_EHELD, "gateway/alice", "node alice", pid,
+    assert_told(tl_link_remove(bus, "gateway", "alice", 0, &unread), LW_EHELD, "gateway/alice", "node alice", pid,
                 "force");
     lw_link_close(p.up, 0, NULL);
     p.up = NULL;
-    assert_told(lw_link_remove(bus, "gateway", "alice", 0, &unread), LW_EHELD, "gateway/alice", "node host", pid);
+    assert_told(tl_link_remove(bus, "gateway", "alice", 0, &unread), LW_EHELD, "gateway/alice", "node host", pid);
     assert_true(tl_await(&p.server, LW_DOWN, p.down, NULL));
     lw_link_rewind(p.down); /* it was not disturbed */
     assert_true(tl_gets(p.down, 3, 1));
     lw_link_close(p.down, 0, NULL);
     p.down = NULL;
-    assert_ok(lw_link_remove(bus, "gateway", "alice", 0, &unread));
+    assert_ok(tl_link_remove(bus, "gateway", "alice", 0, &unread));
     assert_int_equal(unread, 6 + 5);
-    assert_told(lw_link_remove(bus, "gateway", "alice", 0, NULL), LW_ENOLINK, "gateway/alice");
+    assert_told(tl_link_remove(bus, "gateway", "alice", 0, NULL), LW_ENOLINK, "gateway/alice");
     assert_int_equal(list_of(bus, NULL).count, 0);
     assert_ok(lw_bus_close(bus));
     tl_pair_end(&p);
@@ -175,7 +175,7 @@ static void only_the_client_or_the_server_left(void **state) {
     struct tl_pair p = tl_pair(*state);
     lw_link_close(p.down, 0, NULL);
     p.down = NULL;
-    assert_told(lw_link_remove(p.server.bus, "gateway", "alice", 0, NULL), LW_EHELD, "node alice");
+    assert_told(tl_link_remove(p.server.bus, "gateway", "alice", 0, NULL), LW_EHELD, "node alice");
     assert_int_equal(tl_send(p.up, 0, 0) >= 0, 1);
     assert_int_equal(tl_stat(p.up).sent, 1);
     tl_pair_end(&p);
@@ -193,7 +193,7 @@ static void pitfall_16_removed_by_force_both_sides_are_told_at_once_and_can_open
         assert_true(tl_gets(p.up, 0, 4) && tl_gets(p.down, 0, 4));
         assert_true(tl_quiet(&p.client, LW_MS(2)) && tl_quiet(&p.server, LW_MS(2)));
         if (i % 3 == 1) tl_send_many(p.up, 4, 2);
-        assert_ok(lw_link_remove(third.bus, "gateway", "alice", LW_REMOVE_FORCE, &unread));
+        assert_ok(tl_link_remove(third.bus, "gateway", "alice", LW_REMOVE_FORCE, &unread));
         assert_int_equal(unread, i % 3 == 1 ? 2 : 0);
         int64_t began = t_now();
         tl_told(&p.client, LW_READABLE, p.up);
@@ -250,7 +250,7 @@ static void who_sleeps_in_a_call_is_woken_by_the_removal(void **state) {
         t_hear(&child);
         t_sleep(LW_MS(20));
         int64_t began = t_now();
-        assert_ok(lw_link_remove(p.bus, "gateway", "alice", LW_REMOVE_FORCE, NULL));
+        assert_ok(tl_link_remove(p.bus, "gateway", "alice", LW_REMOVE_FORCE, NULL));
         t_hear(&child);
         assert_true(t_now() - began < LW_MS(500));
     }
@@ -268,14 +268,14 @@ static void damaged_links_are_removed_by_force_alone(void **state) {
         if (i != 0) spoil(*state, "a", "down");
         assert_told(tl_try_open(&link, &p, "gateway", "a"), LW_ECORRUPT, "link gateway/a",
                     "laneway rm links gateway/a --force");
-        assert_told(lw_link_remove(p.bus, "gateway", "a", 0, NULL), LW_ECORRUPT, "gateway/a", "--force");
+        assert_told(tl_link_remove(p.bus, "gateway", "a", 0, NULL), LW_ECORRUPT, "gateway/a", "--force");
         assert_told(tl_try_open(&link, &p, "gateway", "a"), LW_ECORRUPT, "gateway/a"); /* nothing half removed */
-        assert_ok(lw_link_remove(p.bus, "gateway", "a", LW_REMOVE_FORCE, NULL));
+        assert_ok(tl_link_remove(p.bus, "gateway", "a", LW_REMOVE_FORCE, NULL));
         assert_int_equal(list_of(p.bus, NULL).count, 0);
         up = tl_open(&p, "gateway", "a", NULL);
         assert_int_equal(tl_stat(up).sent, 0);
         lw_link_close(up, 0, NULL);
-        assert_ok(lw_link_remove(p.bus, "gateway", "a", 0, NULL));
+        assert_ok(tl_link_remove(p.bus, "gateway", "a", 0, NULL));
     }
     tl_leave(&p);
 }
@@ -289,17 +289,17 @@ static void half_a_link_is_a_removal_that_the_next_one_finishes(void **state) {
         struct lw_link *link = tl_open(&p, "gateway", "a", NULL);
         tl_send_many(link, 0, 3);
         lw_link_close(link, 0, NULL);
-        assert_int_equal(unlink(tl_lane(path, *state, "gateway", "a", gone)), 0);
+        assert_int_equal(unlink(tl_client_lane(path, *state, "gateway", "a", gone)), 0);
         if (i & 2) {
             link = tl_open(&p, "gateway", "a", NULL);
             assert_int_equal(tl_stat(link).sent, 0); /* what was begun is finished: it is a new one */
             assert_int_equal(lw_link_state(link), LW_LINK_WAITING);
             lw_link_close(link, 0, NULL);
         }
-        assert_ok(lw_link_remove(p.bus, "gateway", "a", i & 4 ? LW_REMOVE_FORCE : 0, &unread));
+        assert_ok(tl_link_remove(p.bus, "gateway", "a", i & 4 ? LW_REMOVE_FORCE : 0, &unread));
         assert_int_equal(unread, i & 3 ? 0 : 3);
-        assert_false(tt_exists(tl_lane(path, *state, "gateway", "a", "up")));
-        assert_false(tt_exists(tl_lane(path, *state, "gateway", "a", "down")));
+        assert_false(tt_exists(tl_client_lane(path, *state, "gateway", "a", "up")));
+        assert_false(tt_exists(tl_client_lane(path, *state, "gateway", "a", "down")));
     }
     tl_leave(&p);
 }
@@ -310,7 +310,7 @@ static int remover_body(void *dir) {
     struct lw_bus *bus = tt_bus(dir, "remover");
     T_NEED(!ptrace(PTRACE_TRACEME, 0, NULL, NULL));
     raise(SIGSTOP);
-    int rc = lw_link_remove(bus, "gateway", "alice", LW_REMOVE_FORCE, NULL);
+    int rc = tl_link_remove(bus, "gateway", "alice", LW_REMOVE_FORCE, NULL);
     _exit(rc ? 1 : 0); /* traced: its next calls are not ours to count */
 }
 
@@ -395,7 +395,7 @@ static void pitfall_19_a_remover_killed_at_any_system_call_leaves_a_link_that_wo
         lw_link_close(p.up, 0, NULL);
         lw_link_close(p.down, 0, NULL);
         p.up = p.down = NULL;
-        int rc = lw_link_remove(p.client.bus, "gateway", "alice", 0, NULL);
+        int rc = tl_link_remove(p.client.bus, "gateway", "alice", 0, NULL);
         assert_true(!rc || rc == LW_ENOLINK);
         tl_pair_end(&p);
         t_dir_remove(dir);
@@ -421,7 +421,7 @@ static void a_killed_removal_of_a_link_that_nobody_has_is_finished_by_the_next(v
             tl_send_many(link, sent, 1);
             lw_link_close(link, 0, NULL);
         }
-        int rc = lw_link_remove(p.bus, "gateway", "alice", 0, NULL);
+        int rc = tl_link_remove(p.bus, "gateway", "alice", 0, NULL);
         assert_true(!rc || (rc == LW_ENOLINK && !(n % 2)));
     }
     tl_leave(&p);
@@ -438,7 +438,7 @@ static void prepare_removal(void *dir) {
 
 static void remove_it(void *dir) {
     (void)dir;
-    (void)!lw_link_remove(removers, "gateway", "alice", 0, NULL);
+    (void)!tl_link_remove(removers, "gateway", "alice", 0, NULL);
 }
 
 static bool is_announced(void) {
@@ -452,9 +452,9 @@ static void who_comes_just_before_the_removal_is_announced_keeps_the_link(void *
     t_need_ptrace();
     struct tl_party p = tl_party(*state, "me");
     lw_link_close(tl_open(&p, "gateway", "alice", NULL), 0, NULL);
-    tl_lane(up_path, *state, "gateway", "alice", "up");
+    tl_client_lane(up_path, *state, "gateway", "alice", "up");
     struct t_point last = t_step_before(prepare_removal, remove_it, *state, is_announced);
-    assert_ok(lw_link_remove(p.bus, "gateway", "alice", 0, NULL));
+    assert_ok(tl_link_remove(p.bus, "gateway", "alice", 0, NULL));
     lw_link_close(tl_open(&p, "gateway", "alice", NULL), 0, NULL);
     struct t_step step = t_step_begin(prepare_removal, remove_it, *state);
     if (!t_step_to(&step, &last)) {
@@ -510,7 +510,7 @@ static int removal_body(void *arg) {
     const struct racer *r = arg;
     struct lw_bus *bus = tt_bus(r->dir, NULL);
     for (int64_t i = 0; i < r->rounds; i++) {
-        int rc = lw_link_remove(bus, "gateway", tt_text("c%d", (int)(i % 2)), r->index % 2 ? r->force : 0, NULL);
+        int rc = tl_link_remove(bus, "gateway", tt_text("c%d", (int)(i % 2)), r->index % 2 ? r->force : 0, NULL);
         if (rc && rc != LW_ENOLINK && rc != LW_EHELD) print_error("remove: %s: %s\n", lw_errname(rc), lw_errtext());
         T_NEED(!rc || rc == LW_ENOLINK || rc == LW_EHELD);
         if (i % 16 == 0) {
@@ -540,7 +540,7 @@ static void links_are_removed_and_opened_by_many_at_the_same_time(void **state) 
         const char *name = tt_text("c%d", i);
         struct lw_link *link = tl_open(&p, "gateway", name, NULL);
         lw_link_close(link, 0, NULL);
-        assert_ok(lw_link_remove(p.bus, "gateway", name, 0, NULL));
+        assert_ok(tl_link_remove(p.bus, "gateway", name, 0, NULL));
     }
     assert_int_equal(list_of(p.bus, NULL).count, 0);
     tl_leave(&p);
@@ -567,7 +567,7 @@ static void pitfall_34_ten_thousand_links_made_and_removed_leave_nothing_behind(
             lw_link_close(down, 0, NULL);
         }
         lw_link_close(up, 0, NULL);
-        assert_ok(lw_link_remove(p.bus, "gateway", name, 0, NULL));
+        assert_ok(tl_link_remove(p.bus, "gateway", name, 0, NULL));
         if (i) continue;
         files = tt_count_files(*state);
         descriptors = t_descriptors();
@@ -575,7 +575,7 @@ static void pitfall_34_ten_thousand_links_made_and_removed_leave_nothing_behind(
     }
     struct lw_link *up = tl_open(&p, "other", "c", NULL); /* of a server that never was: its folder goes as well */
     lw_link_close(up, 0, NULL);
-    assert_ok(lw_link_remove(p.bus, "other", "c", 0, NULL));
+    assert_ok(tl_link_remove(p.bus, "other", "c", 0, NULL));
     char path[TT_PATH];
     snprintf(path, sizeof path, "%s/links/other", (const char *)*state);
     assert_false(tt_exists(path));
@@ -593,20 +593,22 @@ static void pitfall_34_ten_thousand_links_made_and_removed_leave_nothing_behind(
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
+    const struct CMUnitTest everywhere[] = {
+        t_test(who_sleeps_in_a_call_is_woken_by_the_removal),
+        t_test(damaged_links_are_removed_by_force_alone),
+        t_test(half_a_link_is_a_removal_that_the_next_one_finishes),
+        t_test(a_killed_removal_of_a_link_that_nobody_has_is_finished_by_the_next),
+        t_test(links_are_removed_and_opened_by_many_at_the_same_time),
+        t_test(pitfall_34_ten_thousand_links_made_and_removed_leave_nothing_behind),
+    };
+    const struct CMUnitTest shared_memory_only[] = {
+        t_test(who_comes_just_before_the_removal_is_announced_keeps_the_link),
         t_test(links_are_listed_with_their_state_and_numbers),
         t_test(a_damaged_link_is_listed_with_its_error_among_the_others),
         t_test(removing_counts_what_was_unread_and_asks_who_has_it),
         t_test(only_the_client_or_the_server_left),
         t_test(pitfall_16_removed_by_force_both_sides_are_told_at_once_and_can_open_it_anew),
-        t_test(who_sleeps_in_a_call_is_woken_by_the_removal),
-        t_test(damaged_links_are_removed_by_force_alone),
-        t_test(half_a_link_is_a_removal_that_the_next_one_finishes),
         t_test(pitfall_19_a_remover_killed_at_any_system_call_leaves_a_link_that_works),
-        t_test(a_killed_removal_of_a_link_that_nobody_has_is_finished_by_the_next),
-        t_test(who_comes_just_before_the_removal_is_announced_keeps_the_link),
-        t_test(links_are_removed_and_opened_by_many_at_the_same_time),
-        t_test(pitfall_34_ten_thousand_links_made_and_removed_leave_nothing_behind),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return tl_run(everywhere, shared_memory_only);
 }

@@ -33,6 +33,12 @@ struct victim {
     uint64_t sent;                     /* to and fro on bob's */
 };
 
+static bool far_side; /* over a socket: the client's files are attacked, not the server's */
+
+static const char *lane_of(char path[TT_PATH], const char *dir, const char *client, const char *way) {
+    return (far_side ? tl_client_lane : tl_lane)(path, dir, "gateway", client, way);
+}
+
 /* What is being done, for the parent to say if it never ends. */
 static struct {
     uint64_t n;
@@ -62,11 +68,13 @@ static struct victim prepare(const char *dir) {
 /* A fresh link with some messages in both directions, some of them held. */
 static void open_alice(struct victim *v) {
     struct lw_msg m;
+    far_side = tl_over() && t_random() % 2;
     v->up = tl_open(&v->client, "gateway", "alice", "hello");
     v->down = tl_accept(&v->host, v->server, "alice");
     tl_send_many(v->up, 0, 20);
     tl_send_many(v->down, 0, 20);
     T_NEED(tl_gets(v->up, 0, 5) && tl_gets(v->down, 0, 5));
+    tl_settle();
     T_NEED(lw_link_next(v->up, &m, 0) == 1);
 }
 
@@ -139,17 +147,17 @@ static void exercise(struct victim *v) {
         use(v->down);
         poll_both(v, i ? LW_US(50) : 0);
     }
-    T_NEED(!lw_link_list(v->client.bus, NULL, look_at_link, &seen) && seen >= 1 && seen <= 2);
+    T_NEED(!lw_link_list(v->client.bus, NULL, look_at_link, &seen) && seen >= 1 && seen <= (tl_over() ? 4 : 2));
 }
 
 /* Away with it. A symbolic link is not even touched: that is told, and left to people. */
 static void remove_alice(struct victim *v) {
     char path[TT_PATH];
-    int rc = lw_link_remove(v->host.bus, "gateway", "alice", LW_REMOVE_FORCE, NULL);
+    int rc = tl_link_remove(v->host.bus, "gateway", "alice", LW_REMOVE_FORCE, NULL);
     for (int i = 0; i < 2 && rc == -ELOOP; i++) {
         T_NEED(strstr(lw_errtext(), "symbolic link"));
-        unlink(tl_lane(path, v->dir, "gateway", "alice", strstr(lw_errtext(), "up.lane") ? "up" : "down"));
-        rc = lw_link_remove(v->host.bus, "gateway", "alice", LW_REMOVE_FORCE, NULL);
+        unlink(lane_of(path, v->dir, "alice", strstr(lw_errtext(), "up.lane") ? "up" : "down"));
+        rc = tl_link_remove(v->host.bus, "gateway", "alice", LW_REMOVE_FORCE, NULL);
     }
     if (rc && rc != LW_ENOLINK) print_error("remove: %s: %s\n", lw_errname(rc), lw_errtext());
     T_NEED(!rc || rc == LW_ENOLINK);
@@ -216,13 +224,14 @@ static uint64_t garbage(int kind, uint64_t was) {
     }
 }
 enum { KINDS = 7 };
+#define ATTACKS (tl_over() ? 400 : 1500) /* over a socket each takes longer */
 
 static const char *const ways[] = {"up", "down"};
 
 static void attack_word(const char *dir, const char *way, int64_t at, int kind) {
     char path[TT_PATH];
     uint64_t word;
-    tt_peek(tl_lane(path, dir, "gateway", "alice", way), at, &word, sizeof word);
+    tt_peek(lane_of(path, dir, "alice", way), at, &word, sizeof word);
     uint64_t bad = garbage(kind, word);
     attacked("%s, byte %d, %llx for %llx", way, (int)at, (unsigned long long)bad, (unsigned long long)word);
     tt_poke(path, at, &bad, sizeof bad);
@@ -230,7 +239,9 @@ static void attack_word(const char *dir, const char *way, int64_t at, int kind) 
 
 static int header_words_body(void *dir) {
     struct victim v = prepare(dir);
-    int64_t step = getenv("LW_TEST_SHORT") ? 7 : 1; /* some of them: the words take turns with the kinds */
+    int64_t step = getenv("LW_TEST_SHORT") ? 7
+                   : tl_over()             ? 3
+                                           : 1; /* some of them: the words take turns with the kinds */
     int64_t turn = (int64_t)(t_random() % (uint64_t)step);
     for (int way = 0; way < 2; way++)
         for (int64_t at = 0; at < TL_HEAD; at += 8)
@@ -255,14 +266,14 @@ static void each_word_of_the_headers_while_the_link_is_open(void **state) {
 /* Headers of records that are in the ring, and what lies where a header would be. */
 static int record_headers_body(void *dir) {
     struct victim v = prepare(dir);
-    for (int64_t i = 0; i < t_loops(1500); i++) {
+    for (int64_t i = 0; i < t_loops(ATTACKS); i++) {
         open_alice(&v);
         const char *way = ways[i % 2];
         int64_t at = TL_HEAD;
         for (uint64_t hops = t_random() % 21; hops; hops--) { /* from record to record */
             uint32_t len;
             char path[TT_PATH];
-            tt_peek(tl_lane(path, dir, "gateway", "alice", way), at, &len, sizeof len);
+            tt_peek(lane_of(path, dir, "alice", way), at, &len, sizeof len);
             at += (len + 15) & ~7u;
         }
         attack_word(dir, way, at, (int)(t_random() % KINDS));
@@ -279,7 +290,7 @@ static void pitfall_1_and_8_headers_of_records_while_the_link_is_open(void **sta
 
 static int many_words_body(void *dir) {
     struct victim v = prepare(dir);
-    for (int64_t i = 0; i < t_loops(1500); i++) {
+    for (int64_t i = 0; i < t_loops(ATTACKS); i++) {
         open_alice(&v);
         for (uint64_t n = 1 + t_random() % 20; n; n--)
             attack_word(dir, ways[t_random() % 2], (int64_t)(t_random() % (TL_HEAD / 8)) * 8,
@@ -302,7 +313,8 @@ static void many_words_at_once(void **state) {
 static int vandal_body(void *dir) {
     char path[TT_PATH];
     for (;;) {
-        int fd = open(tl_lane(path, dir, "gateway", "alice", ways[t_random() % 2]), O_RDWR | O_CLOEXEC);
+        far_side = tl_over() && t_random() % 2;
+        int fd = open(lane_of(path, dir, "alice", ways[t_random() % 2]), O_RDWR | O_CLOEXEC);
         for (int i = 0; i < 50 && fd >= 0; i++) {
             uint64_t at = t_random() % 4 ? t_random() % TL_HEAD : TL_HEAD + t_random() % 4096,
                      word = garbage((int)(t_random() % 4), 0);
@@ -321,6 +333,7 @@ static bool opens_alice(struct victim *v) {
     for (int i = 0; i < 20 && !v->down; i++) {
         struct lw_event e;
         struct lw_login login = LW_LOGIN_INIT;
+        tl_drive();
         T_NEED(lw_group_poll(v->host.group, &e, 1, LW_US(200)) >= 0);
         if (lw_server_login(v->server, &login) == 1 && !strcmp(login.client, "alice"))
             T_NEED(is_named(lw_login_accept(&login, v->host.group, NULL, &v->down)));
@@ -336,7 +349,7 @@ static int raided_body(void *dir) {
     struct t_child vandal;
     vandal = t_fork(vandal_body, dir);
     int64_t used = 0;
-    for (int64_t i = 0; i < t_loops(1500); i++) {
+    for (int64_t i = 0; i < t_loops(ATTACKS); i++) {
         attacked("a vandal, round %d", (int)i);
         bool open = opens_alice(&v);
         for (int k = 0; k < 4 && open; k++) exercise(&v);
@@ -372,7 +385,7 @@ static void replace(const char *dir, const char *way, int how) {
     char path[TT_PATH], other[TT_PATH], temp[TT_PATH];
     static const int64_t sizes[] = {0, 1, 8, 256, 4095, 4096, 8192, 8193, TL_HEAD + TL_RING - 1, TL_HEAD + TL_RING + 1};
     enum { SIZES = sizeof sizes / sizeof *sizes };
-    tl_lane(path, dir, "gateway", "alice", way);
+    lane_of(path, dir, "alice", way);
     snprintf(temp, sizeof temp, "%s/temp", dir);
     attacked("%s, replaced in way %d", way, how);
     if (how < SIZES) {
@@ -386,16 +399,15 @@ static void replace(const char *dir, const char *way, int how) {
         T_NEED(!rename(temp, path));
         return;
     case 1: /* the same lane of another link */
-        copy_file(tl_lane(other, dir, "gateway", "bob", way), temp, TL_HEAD + TL_RING);
+        copy_file(lane_of(other, dir, "bob", way), temp, TL_HEAD + TL_RING);
         T_NEED(!rename(temp, path));
         return;
     case 2: /* its other direction */
-        copy_file(tl_lane(other, dir, "gateway", "alice", *way == 'u' ? "down" : "up"), temp, TL_HEAD + TL_RING);
+        copy_file(lane_of(other, dir, "alice", *way == 'u' ? "down" : "up"), temp, TL_HEAD + TL_RING);
         T_NEED(!rename(temp, path));
         return;
     case 3:
-        T_NEED(!rename(path, temp) &&
-               !rename(tl_lane(other, dir, "gateway", "alice", *way == 'u' ? "down" : "up"), path) &&
+        T_NEED(!rename(path, temp) && !rename(lane_of(other, dir, "alice", *way == 'u' ? "down" : "up"), path) &&
                !rename(temp, other));
         return;
     case 4:
@@ -405,7 +417,7 @@ static void replace(const char *dir, const char *way, int how) {
         T_NEED(!unlink(path) && !symlink("/dev/zero", path));
         return;
     case 6:
-        T_NEED(!unlink(path) && !symlink(tl_lane(other, dir, "gateway", "bob", way), path));
+        T_NEED(!unlink(path) && !symlink(lane_of(other, dir, "bob", way), path));
         return;
     case 7:
         T_NEED(!unlink(path) && !mkfifo(path, 0600));
@@ -471,7 +483,7 @@ static int server_words_body(void *dir) {
             tt_poke(path, at, &bad, sizeof bad);
             open_alice(&v); /* the server that runs has no use for it */
             exercise(&v);
-            int rc = lw_server_open(&server, v.client.group, "gateway", NULL);
+            int rc = tl_server_open(&server, v.client.group, "gateway", NULL);
             T_NEED(is_named(rc) && (!rc || *lw_errtext()));
             if (!rc) lw_server_close(server);
             end_alice(&v, true);
@@ -494,7 +506,7 @@ static void what_is_no_server_file_is_named(void **state) {
     snprintf(path, sizeof path, "%s/links/gateway/.server", (const char *)*state);
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         tt_make_file(path, sizes[i]);
-        assert_told(lw_server_open(&no, p.group, "gateway", NULL), LW_ECORRUPT, "server gateway", ".server", "remove");
+        assert_told(tl_server_open(&no, p.group, "gateway", NULL), LW_ECORRUPT, "server gateway", ".server", "remove");
         assert_null(no);
         assert_int_equal(unlink(path), 0);
     }
@@ -502,13 +514,13 @@ static void what_is_no_server_file_is_named(void **state) {
     lw_server_close(server);
     uint32_t version = 2;
     tt_poke(path, 8, &version, sizeof version);
-    assert_told(lw_server_open(&no, p.group, "gateway", NULL), LW_EVERSION, "server gateway", "version 2", "version 1");
+    assert_told(tl_server_open(&no, p.group, "gateway", NULL), LW_EVERSION, "server gateway", "version 2", "version 1");
     assert_int_equal(unlink(path), 0);
     assert_int_equal(symlink("/dev/zero", path), 0);
-    assert_true(lw_server_open(&no, p.group, "gateway", NULL) < 0);
+    assert_true(tl_server_open(&no, p.group, "gateway", NULL) < 0);
     assert_int_equal(unlink(path), 0);
     assert_int_equal(mkdir(path, 0700), 0);
-    assert_true(lw_server_open(&no, p.group, "gateway", NULL) < 0);
+    assert_true(tl_server_open(&no, p.group, "gateway", NULL) < 0);
     assert_int_equal(rmdir(path), 0);
     server = tl_server(&p, "gateway");
     assert_int_equal(unlink(path), 0); /* while it is open */
@@ -546,7 +558,7 @@ static void things_between_the_links_are_not_told(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
+    const struct CMUnitTest everywhere[] = {
         t_test(each_word_of_the_headers_while_the_link_is_open),
         t_test(pitfall_1_and_8_headers_of_records_while_the_link_is_open),
         t_test(many_words_at_once),
@@ -556,5 +568,5 @@ int main(void) {
         t_test(what_is_no_server_file_is_named),
         t_test(things_between_the_links_are_not_told),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return tl_run_cases(everywhere, sizeof everywhere / sizeof *everywhere, NULL, 0);
 }

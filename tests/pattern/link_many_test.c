@@ -218,10 +218,10 @@ static void links_are_accepted_into_and_moved_between_threads_while_traffic_runs
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
+    const struct CMUnitTest everywhere[] = {
         t_test(whatever_is_said_wakes_the_other_side_at_once),
         t_test(two_hundred_clients_at_once_while_the_server_is_busy),
         t_test(links_are_accepted_into_and_moved_between_threads_while_traffic_runs),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return tl_run_cases(everywhere, sizeof everywhere / sizeof *everywhere, NULL, 0);
 }

@@ -1,42 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # laneway echo-server and laneway echo: each message comes back once and in order, whoever is killed and started again.
-# LW_TEST_SEED=N repeats a run's choices (not its timing).
-# shellcheck source=tests/tool/lib.sh
-. "$(dirname "$0")/lib.sh"
-
-seed=${LW_TEST_SEED:-$RANDOM}
-kills=12
-[ -z "${LW_TEST_SHORT:-}" ] || kills=4
-
-# serve NAME OPTION...: an echo-server, $server, that is ready; its lines go to served.
-serve() {
-    local before
-    before=$(ready_lines)
-    start echo-server "$@" >>served 2>&1
-    server=$!
-    until_true is_ready "$before"
-}
-
-ready_lines() {
-    grep -c '^ready' served 2>/dev/null || true
-}
-
-is_ready() {
-    [ "$(ready_lines)" != "$1" ]
-}
-
-end_server() {
-    local status=0
-    kill -TERM "$server"
-    wait "$server" || status=$?
-    is $status 130
-}
-
-kill_server() {
-    kill -KILL "$server"
-    wait "$server" || true
-}
+# shellcheck source=tests/tool/echo_lib.sh
+. "$(dirname "$0")/echo_lib.sh"
 
 case_messages_come_back() {
     serve gate
@@ -188,70 +154,26 @@ case_link_is_removed_under_both() {
     end_server
 }
 
-server_is_killed() {
-    local i
-    for ((i = 0; i < kills; i++)); do
-        sleep "0.$((RANDOM % 15 + 5))"
-        kill_server
-        serve gate "$@"
-    done
-}
-
-client_ended() {
-    local status=0
-    wait "$1" || status=$?
-    is $status 130
-    has "$2" '^checked +0 lost, 0 repeated, 0 corrupt$'
-}
-
-# kill_servers OPTION...: of the server. Its clients check what comes back.
-kill_servers() {
-    RANDOM=$seed
-    echo "seed $seed"
-    serve gate "$@"
-    start echo gate --as alice --window 100 --quiet >alice 2>&1
-    alice=$!
-    start echo gate --as bob --quiet >bob 2>&1
-    bob=$!
-    server_is_killed "$@"
-    kill -INT $alice $bob
-    client_ended $alice alice
-    client_ended $bob bob
-    expect 0 lw echo gate --as alice --count 1 --timeout 10
-    expect 0 lw echo gate --as bob --count 1 --timeout 10
-    end_server
-    expect 0 lw ls links --json
-    is "$(field sent_up <out)" "$(field sent_down <out)"
-    is "$(field unread_up <out | tr '\n' ' ')" "0 0 "
+case_server_is_killed() {
+    begin_dice
+    bus=$PWD/far
+    serve gate
+    kill_servers gate
     is "$(field unread_down <out | tr '\n' ' ')" "0 0 "
 }
 
-case_server_is_killed() {
-    kill_servers
-}
-
 case_server_with_threads_is_killed() {
-    kill_servers --threads 3
+    begin_dice
+    bus=$PWD/far
+    serve gate --threads 3
+    kill_servers gate --threads 3
+    is "$(field unread_down <out | tr '\n' ' ')" "0 0 "
 }
 
 case_client_is_killed() {
-    local i before=0 now
-    RANDOM=$seed
-    echo "seed $seed"
+    bus=$PWD/far
     serve gate --threads 2
-    for ((i = 0; i < kills; i++)); do
-        start echo gate --as alice --window 200 --quiet >/dev/null 2>said
-        sleep "0.$((RANDOM % 15 + 5))"
-        kill -KILL $!
-        wait $! || true
-        now=$(lw ls links gate/alice --json | field sent_up)
-        [ "$now" -ge "$before" ]
-        before=$now
-    done
-    expect 0 lw echo gate --as alice --count 10 --timeout 10 --json
-    is "$(field next_number <out) $(field outstanding <out)" "$((before + 10)) 0"
-    until_true grep -q '^down *alice: killed' served
-    end_server
+    kill_clients gate
 }
 
 case_both_are_killed() {
@@ -274,7 +196,7 @@ case_both_are_killed() {
 # A client that is stopped takes nothing: its ring runs full, the server waits without work, and another client goes on.
 case_stopped_client_stops_nobody() {
     serve gate
-    start echo gate --as alice --window 100000 --quiet >alice 2>&1
+    start echo gate --as alice --window 100000 --quiet >alice.out 2>&1
     client=$!
     until_true grep -q '^up *alice' served
     kill -STOP $client
@@ -282,7 +204,7 @@ case_stopped_client_stops_nobody() {
     kill -CONT $client
     sleep 0.2
     kill -INT $client
-    client_ended $client alice
+    client_ended $client alice.out
     end_server
 }
 

@@ -6,15 +6,16 @@
 . "$(dirname "$0")/lib.sh"
 
 examples=$(dirname "$LANEWAY")/examples
+sources=$(realpath "$(dirname "$0")/../../examples")
 
-# begin PROGRAM: in the background, as $!.
+# begin PROGRAM [ARGUMENT]: in the background, as $!.
 begin() {
-    LANEWAY_DIR=$bus "$examples/$1" <&0 >"$1.out" 2>&1 &
+    LANEWAY_DIR=$bus "$examples/$1" "${@:2}" <&0 >"$1.out" 2>&1 &
 }
 
-# run PROGRAM: to its end.
+# run PROGRAM [ARGUMENT]: to its end.
 run() {
-    LANEWAY_DIR=$bus timeout -k 1 30 "$examples/$1" >out 2>err && [ ! -s err ] && return
+    LANEWAY_DIR=$bus timeout -k 1 30 "$examples/$1" "${@:2}" >out 2>err && [ ! -s err ] && return
     echo "$1: exit code $?"
     cat out err
     return 1
@@ -55,6 +56,35 @@ case_the_client_is_killed_and_gets_all_answers() {
     begin server
     run client
     is "$(cat out)" "$(costs 0 && costs 10)"
+}
+
+case_client_and_server_over_a_socket() {
+    local socket=/tmp/laneway-desk.$$ # a socket's path has 107 bytes at most
+    begin server "unix://$socket"
+    bus=$PWD/far
+    run client "unix://$socket/desk"
+    is "$(cat out)" "$(costs 0)"
+    run client "unix://$socket/desk"
+    is "$(cat out)" "$(costs 10)"
+}
+
+# The first orders wait in the client's bus until there is a server; then it is killed, and comes back.
+case_two_hosts() {
+    local port
+    port=$(free_port)
+    timeout -k 1 60 bash "$sources/two_hosts.sh" "$examples" "$port" >out
+    is "$(grep costs out)" "$(costs 0 && costs 10)"
+}
+
+# A port that a server had a moment ago.
+free_port() {
+    local server
+    "$LANEWAY" echo-server gate --bus "$PWD/other" --listen tcp://127.0.0.1:0 >served &
+    server=$!
+    until_true grep -q '^ready' served
+    kill -KILL $server
+    wait $server 2>/dev/null || true
+    sed -n 's/.*:\([0-9]*\)\/gate$/\1/p' served
 }
 
 # It goes to sleep between the lines: every one of them wakes the loop twice.

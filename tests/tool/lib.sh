@@ -14,7 +14,13 @@ top=${TMPDIR:-/dev/shm}
 top=$(mktemp -d -p "$top" laneway-tool.XXXXXX) || exit 1
 chmod 711 "$top"
 trap 'rm -rf "$top"' EXIT
-trap 'exit 130' INT TERM
+trap 'unfinished; exit 130' INT TERM
+
+# Stopped from outside, for taking too long: which case was it, and how far did it come?
+unfinished() {
+    [ -z "${name:-}" ] || echo "not ok $name"
+    sed 's/^/    /' "$top/log"
+}
 
 # Runs a subcommand on the bus of the case.
 lw() {

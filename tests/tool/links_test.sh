@@ -60,7 +60,7 @@ case_list_with_a_pattern() {
 case_bad_patterns() {
     local bad
     lw create t
-    for bad in '' / a/ /a a/b/c ../a a/../b 'a b' a/.b .a 'a/ b' $'a\n'; do
+    for bad in '' / a/ /a a/b/c ../a a/../b 'a b' a/.b .a 'a/ b' $'a\n' tcp://a:1 tcp://a:1/ tcp://a:1/a/b/c unix://a/b; do
         expect 2 lw ls links "$bad"
         has err 'is no pattern for links'
         expect 2 lw rm links "$bad"
@@ -159,6 +159,72 @@ case_remove_what_is_open() {
 
 client_is() {
     lw ls links --json 2>/dev/null | grep -q '"client":"'"$1"'".*"client_pid":[1-9]'
+}
+
+# A link over TCP whose server is nowhere: this is the client's side.
+case_over_tcp_client() {
+    make_link tcp://127.0.0.1:1/gate alice 3
+    make_link gate bob
+    expect 0 lw ls links
+    has out '^gate +alice +waiting +tcp://127.0.0.1:1/gate +0 +- +0 +3 +0$'
+    has out '^gate +bob +waiting +- +0 +- +0 +1 +0$'
+    expect 0 lw ls links gate/alice --json
+    is_json out
+    is "$(field side <out) $(field address <out) $(field state <out)" "client tcp://127.0.0.1:1/gate waiting"
+    expect 0 lw ls links gate/bob --json
+    is "$(field side <out) $(field address <out)" "null null"
+    expect 0 lw ls links tcp://elsewhere:7000/gate
+    is "$(names)" "gate/alice "
+    expect 0 lw ls links 'unix:///run/socket/g*/alice'
+    is "$(names)" "gate/alice "
+    expect 3 lw rm links tcp://127.0.0.1:1/gate/bob
+    expect 0 lw rm links tcp://127.0.0.1:1/gate/alice
+    is "$(cat out)" "removed gate/alice (its client's side), 3 unread messages discarded"
+    expect 0 lw ls links
+    is "$(names)" "gate/bob "
+    make_link tcp://127.0.0.1:1/gate alice
+    expect 0 lw rm links gate/alice --json
+    is "$(cat out)" '{"server":"gate","client":"alice","side":"client","removed":true,"unread":1}'
+}
+
+# Both sides on one bus, which is allowed: two entries.
+case_over_tcp_both_sides() {
+    local to
+    start echo-server gate --node keeper --listen tcp://127.0.0.1:0 >served 2>&1
+    server=$!
+    until_true grep -q '^ready' served
+    to=$(sed -n 's/^ready *gate //p' served)
+    start echo "$to" --as alice --node caller >/dev/null 2>said
+    client=$!
+    until_true grep -q '^up *alice' served
+    until_true is_connected "^gate +alice +up +keeper +$server +tcp://127.0.0.1:[0-9]+ +0 "
+    until_true is_connected "^gate +alice +up +$to +0 +caller +$client "
+    expect 1 lw rm links "$to/alice"
+    has err "node caller \(pid $client\) has it"
+    kill -KILL $server
+    wait $server || true
+    until_true is_connected "^gate +alice +down +$to +0 +caller +$client "
+    expect 0 lw rm links "$to/alice" --force
+    has out "^removed gate/alice \(its client's side\)"
+    ended 1
+    has said "link $to/alice was removed"
+    expect 0 lw rm links gate
+    has out "^removed gate/alice \(its server's side\)"
+}
+
+is_connected() {
+    lw ls links | grep -Eq "$1"
+}
+
+case_over_tcp_damaged() {
+    make_link tcp://127.0.0.1:1/gate alice
+    printf 'garbage!' | dd of="$bus/remote/gate/alice/down.lane" conv=notrunc status=none
+    expect 1 lw ls links
+    has err 'link gate/alice'
+    expect 6 lw rm links tcp://127.0.0.1:1/gate/alice
+    expect 0 lw rm links tcp://127.0.0.1:1/gate/alice --force
+    expect 0 lw ls links
+    is "$(wc -l <out)" 1
 }
 
 case_damaged() {

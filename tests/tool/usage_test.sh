@@ -89,11 +89,11 @@ case_values_are_read_strictly() {
         has err "^laneway sub: ${bad%%=*}"
     done
     for bad in --count=0 --size=23 --size=x --size=0 --rate=0 --window=0 --spin=x --spin=-1 --spin=1.5 --timeout=x --ring=3M \
-        --as= --quiet=1; do
+        --as= --quiet=1 --no-crc=1; do
         expect 2 lw echo t "$bad"
         has err "^laneway echo: ${bad%%=*}"
     done
-    for bad in --threads=0 --threads=65 --threads=x --refuse= --spin=x --quiet=1; do
+    for bad in --threads=0 --threads=65 --threads=x --refuse= --spin=x --quiet=1 --listen= --no-crc=1; do
         expect 2 lw echo-server t "$bad"
         has err "^laneway echo-server: ${bad%%=*}"
     done

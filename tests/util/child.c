@@ -86,9 +86,22 @@ void t_say(int64_t number) {
     T_NEED(write(say_fd, &number, sizeof number) == sizeof number);
 }
 
+/* True: there is something to read. */
+static bool wait_to_read(int fd, int wait_ms) {
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    int ready;
+    for (int64_t end = t_now() + LW_MS(1) * wait_ms;;) {
+        if (t_meanwhile) t_meanwhile();
+        ready = poll(&p, 1, t_meanwhile && wait_ms ? T_MEANWHILE_MS : wait_ms);
+        if (ready > 0) return true;
+        if (wait_ms >= 0 && t_now() >= end) return false;
+    }
+}
+
 int64_t t_listen(void) {
     int64_t number;
     ssize_t n;
+    wait_to_read(listen_fd, -1);
     do n = read(listen_fd, &number, sizeof number);
     while (n < 0 && errno == EINTR);
     if (n != sizeof number) _exit(97);
@@ -96,15 +109,15 @@ int64_t t_listen(void) {
 }
 
 void t_forever(void) {
-    for (;;) pause();
+    for (;;)
+        if (t_meanwhile)
+            t_sleep(LW_SEC(1));
+        else
+            pause();
 }
 
 bool t_heard(struct t_child *child, int wait_ms, int64_t *number) {
-    struct pollfd p = {.fd = child->out, .events = POLLIN};
-    int ready;
-    do ready = poll(&p, 1, wait_ms);
-    while (ready < 0 && errno == EINTR);
-    return ready == 1 && read(child->out, number, sizeof *number) == sizeof *number;
+    return wait_to_read(child->out, wait_ms) && read(child->out, number, sizeof *number) == sizeof *number;
 }
 
 int64_t t_hear(struct t_child *child) {

@@ -11,6 +11,7 @@
 
 #include <string.h>
 
+#include "util/link_over.h"
 #include "util/topic_util.h"
 
 enum { TL_RING = 64 << 10 }; /* the smallest ring */
@@ -37,6 +38,9 @@ struct lw_server *tl_server(const struct tl_party *party, const char *name);
 struct lw_login tl_login(const struct tl_party *party, struct lw_server *server, const char *client);
 /* ... and lets it in, in the party's group, with an answer that says "welcome". */
 struct lw_link *tl_accept(const struct tl_party *party, struct lw_server *server, const char *client);
+
+/* A client that has come again to a link that is open is let in once more; returns when it is up. */
+void tl_accept_again(const struct tl_party *party, struct lw_link *down);
 
 /* A link between two parties of this process, up on both sides and told. */
 struct tl_pair {
@@ -68,12 +72,21 @@ uint64_t tl_send_all(struct lw_link *link, uint64_t first);
 bool tl_gets(struct lw_link *link, uint64_t first, uint64_t count);
 bool tl_gets_only(struct lw_link *link, uint64_t first, uint64_t count);
 
+/* Some messages both ways, all of them: five from number `first` on. */
+bool tl_talk(struct lw_link *up, struct lw_link *down, uint64_t first);
+
 struct lw_link_info tl_stat(struct lw_link *link);
 
 /* ---- files ------------------------------------------------------------------------------------------------------- */
 
+/* The directory of another host's bus. One of eight buffers in turn. */
+const char *tl_far(const char *dir);
+
 /* The path of a lane, `way` is "up" or "down"; returns `path`. */
 const char *tl_lane(char path[TT_PATH], const char *dir, const char *server, const char *client, const char *way);
+/* The client's, which over a socket are others. */
+const char *tl_client_lane(char path[TT_PATH], const char *dir, const char *server, const char *client,
+                           const char *way);
 
 /* Of a lane file of a link (docs/spec/link.md, lane.md). */
 enum { TL_SIDE = 1024, TL_TURN = 1024, TL_SLOT = 6144, TL_HEAD = 8192 };

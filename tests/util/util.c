@@ -34,9 +34,12 @@ void t_dir_remove(const char *dir) {
     nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
 }
 
+_Thread_local void (*t_meanwhile)(void);
+
 int t_setup(void **state) {
     char *path = malloc(T_PATH + 8), *name;
     if (!path) return -1;
+    t_meanwhile = NULL; /* a case that failed leaves its handles behind */
     t_dir_make(path);
     name = path + strlen(path);
     strcpy(name, "/bus");
@@ -81,9 +84,18 @@ int64_t t_now(void) {
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-void t_sleep(int64_t ns) {
+static void sleep_part(int64_t ns) {
     struct timespec t = {.tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000)};
     nanosleep(&t, NULL);
+}
+
+void t_sleep(int64_t ns) {
+    const int64_t part = LW_MS(T_MEANWHILE_MS);
+    for (int64_t end = t_now() + ns; t_meanwhile && ns > 0; ns = end - t_now()) {
+        t_meanwhile();
+        sleep_part(ns < part ? ns : part);
+    }
+    if (ns > 0) sleep_part(ns);
 }
 
 int64_t t_loops(int64_t n) {

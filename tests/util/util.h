@@ -74,6 +74,10 @@ int64_t t_prompt(void);
 int64_t t_now(void); /* ns, monotonic */
 void t_sleep(int64_t ns);
 
+/* What this thread is to do again and again while it waits for anything here; NULL: nothing. */
+extern _Thread_local void (*t_meanwhile)(void);
+enum { T_MEANWHILE_MS = 1 };
+
 /* ---- child processes --------------------------------------------------------------------------------------------- */
 
 struct t_child {

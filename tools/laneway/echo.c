@@ -17,7 +17,7 @@ static struct {
     const char *as;
     uint64_t count, size, rate, window, ring;
     int64_t timeout, spin;
-    bool quiet, progress;
+    bool quiet, progress, no_crc;
 } ask = {.size = 64, .window = 1, .timeout = LW_FOREVER, .spin = LW_US(20)};
 
 static const struct option_row rows[] = {
@@ -29,6 +29,7 @@ static const struct option_row rows[] = {
     {"ring", 0, parse_ring, &ask.ring, "SIZE", "bytes of each ring of the link, a power of two from 64K to 64G"},
     {"spin", 0, parse_spin, &ask.spin, "US", "microseconds of looking before sleeping (default 20)"},
     {"timeout", 0, parse_seconds, &ask.timeout, "S", "without an echo, wait so long (default: for ever)"},
+    {"no-crc", 0, parse_flag, &ask.no_crc, NULL, "no checksums on what goes over TCP (each message has its own)"},
     {"quiet", 'q', parse_flag, &ask.quiet, NULL, "say nothing about the server's coming and going"},
     {"progress", 0, parse_flag, &ask.progress, NULL, "show progress from the beginning"},
     OPTION_END,
@@ -36,10 +37,12 @@ static const struct option_row rows[] = {
 
 static const struct usage usage = {
     .command = "echo",
-    .arguments = "SERVER",
+    .arguments = "SERVER|ADDRESS",
     .about = "Sends numbered messages to an echo-server and checks that each comes back once and in\n"
              "order; prints rates and how long the round trip took. Either side may be killed and\n"
-             "started again: started under the same name it goes on with the sequence where it was.",
+             "started again: started under the same name it goes on with the sequence where it was.\n\n"
+             "ADDRESS is that of a server on another host, as its echo-server --listen prints it:\n"
+             "tcp://HOST:PORT/SERVER, or unix:///PATH/SERVER.",
     .rows = rows,
     .least = 1,
     .most = 1,
@@ -48,18 +51,19 @@ static const struct usage usage = {
 struct run {
     struct lw_group *group;
     struct lw_link *link;
-    const char *server;
+    const char *server; /* its name, or its address */
     struct tally took;
     struct progress progress;
     uint64_t first;    /* number of this run's first message */
     uint64_t next;     /* number of the next one to send */
-    uint64_t received; /* number of the next echo */
-    uint64_t expected; /* what it should carry: differs only when the server is wrong */
+    uint64_t expected; /* what the next echo carries */
     uint64_t echoes, bytes, lost, repeated, corrupt, downs;
     int64_t begin, end, paced_at;
     int64_t moved;  /* when the last echo came */
     uint64_t paced; /* sent in this schedule */
     bool full, told_waiting;
+    bool remote;
+    bool anew; /* the numbers of echoes began anew: what was sent by an earlier run is not known any more */
 };
 
 /* ---- messages ----------------------------------------------------------------------------------------------------- */
@@ -108,8 +112,13 @@ static bool all_sent(const struct run *run) {
     return ask.count && run->next - run->first >= ask.count;
 }
 
+/* Sent, and not come back. */
+static uint64_t outstanding(const struct run *run) {
+    return run->next > run->expected ? run->next - run->expected : 0;
+}
+
 static bool window_open(const struct run *run) {
-    return run->next - run->received < ask.window && !run->full && !all_sent(run);
+    return outstanding(run) < ask.window && !run->full && !all_sent(run);
 }
 
 /* How long until the next message is due; 0: it is. Who is late by more than a tenth of a second does not catch up. */
@@ -134,7 +143,7 @@ static int send_one(struct run *run) {
     build(room, ask.size, run->next);
     int64_t position = lw_link_commit(run->link, 1, ask.size);
     if (position < 0) return (int)position;
-    if (run->next == run->received) run->moved = now_ns(); /* from now on there is something to wait for */
+    if (!outstanding(run)) run->moved = now_ns(); /* from now on there is something to wait for */
     run->next++;
     run->paced++;
     return 0;
@@ -166,11 +175,15 @@ static void check_number(struct run *run, const struct lw_msg *msg, uint64_t num
     if (number >= run->expected) run->expected = number + 1;
 }
 
+/* Of a run whose host lost its files: nobody knows what to expect. */
+static bool is_of_lost_run(const struct run *run, const struct head *head) {
+    return run->anew && (head->sent_at < run->begin || head->number >= run->next);
+}
+
 /* An echo of an earlier run's message is checked like the others; how long that run was dead says nothing. */
 static void take_one(struct run *run, const struct lw_msg *msg) {
     struct head head = {.number = 0};
     if (msg->len >= sizeof head) memcpy(&head, msg->data, sizeof head);
-    run->received = msg->number + 1;
     run->echoes++;
     run->bytes += msg->len;
     if (msg->len < sizeof head || head.sum != sum_of(msg->data, msg->len)) {
@@ -179,6 +192,7 @@ static void take_one(struct run *run, const struct lw_msg *msg) {
         run->expected++;
         return;
     }
+    if (is_of_lost_run(run, &head)) return;
     check_number(run, msg, head.number);
     int64_t now = now_ns();
     if (head.number >= run->first && now >= head.sent_at) tally_add(&run->took, (uint64_t)(now - head.sent_at));
@@ -206,10 +220,27 @@ static void tell(struct run *run, const char *what, const char *why) {
     warning("server %s %s%s%s", run->server, what, *why ? ": " : "", why);
 }
 
+/* Two sides that do not belong together stay so until somebody decides which one is given up. */
+static void advise(const struct run *run) {
+    const char *server = lw_link_server(run->link), *client = lw_link_client(run->link);
+    warning(
+        "what one side has is a restored copy, or another link's. Give one side up: `laneway rm links %s/%s` here, or "
+        "`laneway rm links %s/%s` on the server's host; it says how many messages are discarded",
+        run->server, client, server, client);
+}
+
 static void go_down(struct run *run, int code) {
-    const char *words = lw_link_reason(run->link, NULL);
+    char text[LW_LOGIN_MAX + 32];
     run->downs++;
-    tell(run, code == LW_EDEAD ? "died" : "went away", words);
+    down_text(text, sizeof text, code, run->remote, lw_link_reason(run->link, NULL));
+    tell(run, code == LW_EDEAD || code == LW_ECLOSED ? "is away" : "does not take this link", text);
+    if (code == LW_EMISMATCH && !ask.quiet) advise(run);
+}
+
+/* What was lost with the server's files is counted as lost; of our own nothing is known. */
+static void be_renewed(struct run *run, int code) {
+    if (code == LW_RENEWED_HERE) run->anew = true;
+    tell(run, "is connected anew", renewed_text(code));
 }
 
 static int handle(struct run *run, const struct lw_event *event) {
@@ -223,6 +254,9 @@ static int handle(struct run *run, const struct lw_event *event) {
         return LW_EREFUSED;
     case LW_DOWN:
         go_down(run, event->code);
+        return 0;
+    case LW_RENEWED:
+        be_renewed(run, event->code);
         return 0;
     case LW_UP:
         if (run->downs || run->told_waiting) tell(run, "is up", "");
@@ -241,7 +275,7 @@ static int handle(struct run *run, const struct lw_event *event) {
 /* ---- the run ------------------------------------------------------------------------------------------------------ */
 
 static bool awaits(const struct run *run) {
-    return run->next > run->received;
+    return outstanding(run) > 0;
 }
 
 /* After two seconds without an echo, says once that the server is not there. */
@@ -301,8 +335,9 @@ static void print_json(const struct run *run) {
     } shares[] = {{"p50_ns", .5}, {"p99_ns", .99}, {"p999_ns", .999}, {"max_ns", 1}};
     struct json json = json_stdout();
     json_open(&json, NULL, '{');
-    json_text(&json, "server", run->server);
+    json_text(&json, "server", lw_link_server(run->link));
     json_text(&json, "client", lw_link_client(run->link));
+    json_text_or_null(&json, "address", run->remote ? run->server : NULL);
     json_number(&json, "sent", run->next - run->first);
     json_number(&json, "echoes", run->echoes);
     json_number(&json, "bytes", run->bytes);
@@ -315,7 +350,7 @@ static void print_json(const struct run *run) {
     json_number(&json, "corrupt", run->corrupt);
     json_number(&json, "downs", run->downs);
     json_number(&json, "next_number", run->next);
-    json_number(&json, "outstanding", run->next - run->received);
+    json_number(&json, "outstanding", outstanding(run));
     json_close(&json, '}');
     json_end(&json);
 }
@@ -331,18 +366,19 @@ static void print_text(const struct run *run) {
            run->corrupt);
     if (awaits(run))
         printf("in the link %" PRIu64 " messages whose echo has not come; the next run of this name takes them\n",
-               run->next - run->received);
+               outstanding(run));
 }
 
 /* The library's sentence is about set-up calls only. */
 static int report(const struct run *run, int rc) {
     const char *client = lw_link_client(run->link);
+    bool is_up = lw_link_state(run->link) == LW_LINK_UP;
+    const char *words = is_up ? "" : lw_link_reason(run->link, NULL);
     if (rc == -EINTR && stop_asked()) return EXIT_INTERRUPTED;
-    if (rc == LW_EREFUSED)
-        return fail(rc, "server %s refused %s: %s", run->server, client, lw_link_reason(run->link, NULL));
+    if (rc == LW_EREFUSED) return fail(rc, "server %s refused %s: %s", run->server, client, words);
     if (rc == LW_EEMPTY)
-        return fail(rc, "link %s/%s: no echo within the time given; %s", run->server, client,
-                    lw_link_state(run->link) == LW_LINK_UP ? "the server is there" : "the server is not there");
+        return fail(rc, "link %s/%s: no echo within the time given; %s%s%s", run->server, client,
+                    is_up ? "the server is there" : "the server is not there", *words ? ": " : "", words);
     if (rc == LW_ECLOSED) return fail(rc, "link %s/%s was removed (closed)", run->server, client);
     if (rc == LW_ETOOBIG)
         return fail(rc, "link %s/%s: --size is too big: at most %zu bytes fit, see --ring", run->server, client,
@@ -372,7 +408,10 @@ static int begin(struct run *run) {
     struct lw_link_info info = LW_LINK_INFO_INIT;
     int rc = lw_link_stat(run->link, &info);
     run->first = run->next = info.sent;
-    run->received = run->expected = info.received;
+    run->expected = info.received;
+    run->remote = info.remote;
+    run->anew = info.received > info.sent; /* more echoes than messages: this host has lost its files once */
+    if (run->anew) run->expected = run->next;
     return rc;
 }
 
@@ -381,6 +420,7 @@ static int work(struct lw_bus *bus, struct run *run) {
     struct lw_link_options options = LW_LINK_OPTIONS_INIT;
     static const char login[] = "laneway echo";
     group.spin = ask.spin;
+    options.flags = ask.no_crc ? LW_LINK_NO_CRC : 0u;
     options.as = ask.as;
     options.ring_up = options.ring_down = ask.ring;
     options.login = login;

@@ -3,7 +3,8 @@
  * echo_server.c - `laneway echo-server`: sends back each message of every link, in order and once.
  *
  * Message n of a client is answered by message n to it. So the link itself says what was answered before a crash: all
- * below the number of the next message to send. What comes again is released without a second answer.
+ * below the number of the next message to send. What comes again is released without a second answer. When a host lost
+ * its files, the numbers of one direction begin anew, and the two go on a constant apart.
  *
  * Each thread has a group and the links that hash to it; the first one has the server, too.
  */
@@ -29,12 +30,16 @@ static const char *parse_threads(const char *text, void *value) {
 static struct {
     uint64_t threads;
     const char *refuse;
+    const char *listen;
     int64_t spin;
-    bool quiet;
+    bool quiet, no_crc;
 } ask = {.threads = 1, .spin = LW_US(20)};
 
 static const struct option_row rows[] = {
     {"threads", 0, parse_threads, &ask.threads, "N", "so many, each with its share of the links (default 1)"},
+    {"listen", 0, parse_text, &ask.listen, "ADDRESS",
+     "for clients elsewhere: tcp://HOST:PORT or unix:///PATH, or several"},
+    {"no-crc", 0, parse_flag, &ask.no_crc, NULL, "no checksums on what goes over TCP"},
     {"refuse", 0, parse_text, &ask.refuse, "TEXT", "refuse every login with these words"},
     {"spin", 0, parse_spin, &ask.spin, "US", "microseconds of looking before sleeping (default 20)"},
     {"quiet", 'q', parse_flag, &ask.quiet, NULL, "no line for each login, up, down"},
@@ -46,7 +51,10 @@ static const struct usage usage = {
     .arguments = "NAME",
     .about = "Is the server NAME, accepts every client and sends back each of its messages, until it\n"
              "is interrupted. It may be killed and started again at any moment: each message is\n"
-             "answered once. `laneway echo NAME` is a client.",
+             "answered once. `laneway echo NAME` is a client.\n\n"
+             "With --listen clients come from other hosts, too: `laneway echo tcp://HOST:PORT/NAME`. A\n"
+             "HOST of 0.0.0.0 or [::] is every interface, without one it is the loopback; PORT 0 is any\n"
+             "free one, and the first line says which. There is no password: whoever can connect is let in.",
     .rows = rows,
     .least = 1,
     .most = 1,
@@ -67,12 +75,14 @@ struct peer {
     struct lw_link *link;
     struct peer *next; /* in the list of all */
     struct peer *next_touched;
-    uint64_t answered; /* number of the next answer */
+    uint64_t answered; /* number of the next message to answer */
     bool met;          /* `link` is right: the thread that accepted it is done */
     bool known;        /* `answered` is right */
     bool full;         /* no room for an answer: waits for LW_WRITABLE */
     bool is_touched;
-    int error; /* it can't go on */
+    bool awaited; /* it was let in, and is not up yet */
+    bool lost;    /* over TCP: its client has not said goodbye, and comes back by itself */
+    int error;    /* it can't go on */
 };
 
 static struct lw_server *server;
@@ -83,34 +93,43 @@ static bool stopping; /* atomic */
 
 /* ---- what it says ------------------------------------------------------------------------------------------------- */
 
-static void say_json(const char *event, const char *client, const char *text) {
+/* `code` is a word for programs, NULL where the event says all. */
+static void say_json(const char *event, const char *client, const char *code, const char *text) {
     struct json json = json_stdout();
     json_open(&json, NULL, '{');
     json_text(&json, "event", event);
     json_text_or_null(&json, "client", client);
+    if (code) json_text(&json, "code", code);
     json_text_or_null(&json, "text", text);
     json_close(&json, '}');
     json_end(&json);
 }
 
 /* One line, whole, and at once: somebody looks on. */
-static void say(const char *event, const char *client, const char *text) {
+static void say_code(const char *event, const char *client, const char *code, const char *text) {
     if (ask.quiet) return;
     flockfile(stdout);
     if (common.json)
-        say_json(event, client, text);
+        say_json(event, client, code, text);
     else
         printf("%-8s %s%s%s\n", event, client, *client && *text ? ": " : "", text);
     fflush(stdout);
     funlockfile(stdout);
 }
 
+static void say(const char *event, const char *client, const char *text) {
+    say_code(event, client, NULL, text);
+}
+
 /* ---- logins ------------------------------------------------------------------------------------------------------- */
 
 static void tell_login(const struct lw_login *login) {
-    char text[64] = "";
+    char text[64 + LW_ADDRESS_MAX] = "";
+    int n = 0;
+    if (*login->from) n = snprintf(text, sizeof text, "from %s%s", login->from, login->unread ? ", " : "");
     if (login->unread)
-        snprintf(text, sizeof text, "%" PRIu64 " unread%s", login->unread, login->alive ? "" : ", and is away");
+        snprintf(text + n, sizeof text - (size_t)n, "%" PRIu64 " unread%s", login->unread,
+                 login->alive ? "" : ", and is away");
     say("login", login->client, text);
 }
 
@@ -140,6 +159,7 @@ static int accept_new(struct lw_login *login) {
     struct peer *peer = calloc(1, sizeof *peer);
     if (!peer) return -ENOMEM;
     peer->worker = worker_of(login->client);
+    peer->awaited = login->alive;
     options.user = peer;
     pthread_mutex_lock(&peers_lock);
     int rc = lw_login_accept(login, peer->worker->group, &options, &peer->link);
@@ -170,13 +190,15 @@ static void admit_all(struct worker *worker) {
 
 /* ---- answering ---------------------------------------------------------------------------------------------------- */
 
-/* Where it goes on. Messages that were released without an answer, or answers without a message: that was no echo. */
+/* Where it goes on. Answers go ahead of releases by a turn at most, and none is without its message: else this is no
+ * link of an echo-server; or, over TCP, a host lost its files, and what was not released counts as not answered. */
 static int learn(struct peer *peer, struct lw_link *link) {
     struct lw_link_info info = LW_LINK_INFO_INIT;
     int rc = lw_link_stat(link, &info);
     if (rc) return rc;
-    if (info.sent < info.released || info.sent > info.arrived) return LW_EMISMATCH;
-    peer->answered = info.sent;
+    bool fits = info.sent >= info.released && info.sent <= info.arrived;
+    if (!fits && !info.remote) return LW_EMISMATCH;
+    peer->answered = fits ? info.sent : info.released;
     peer->known = true;
     return 0;
 }
@@ -235,14 +257,28 @@ static int writable(struct peer *peer, struct lw_link *link) {
 
 /* ---- events ------------------------------------------------------------------------------------------------------- */
 
-static void tell_down(struct lw_link *link, int code) {
-    const char *reason = lw_link_reason(link, NULL);
-    say("down", lw_link_client(link), *reason ? reason : code == LW_EDEAD ? "killed" : "closed");
+static void go_down(struct peer *peer, struct lw_link *link, int code) {
+    struct lw_link_info info = LW_LINK_INFO_INIT;
+    char text[LW_LOGIN_MAX + 32];
+    lw_link_stat(link, &info);
+    down_text(text, sizeof text, code, info.remote, lw_link_reason(link, NULL));
+    say_code("down", lw_link_client(link), lw_errname(code), text);
+    peer->lost = info.remote && code != LW_ECLOSED;
+    peer->awaited = false;
 }
 
-static void ask_again(struct worker *worker, struct lw_link *link) {
+/* The numbers of one direction begin anew: the next message is the next one to answer. */
+static void renewed(struct peer *peer, struct lw_link *link, int code) {
+    struct lw_link_info info = LW_LINK_INFO_INIT;
+    say_code("renewed", lw_link_client(link), renewed_name(code), renewed_text(code));
+    if (lw_link_stat(link, &info) == 0 && code != LW_RENEWED_READER) peer->answered = info.received;
+}
+
+static void ask_again(struct worker *worker, struct peer *peer) {
     struct lw_login login = LW_LOGIN_INIT;
-    if (lw_link_login(link, &login) == 1) admit(worker, &login);
+    if (lw_link_login(peer->link, &login) != 1) return;
+    admit(worker, &login);
+    peer->awaited = true;
 }
 
 static int handle_link(struct worker *worker, struct peer *peer, const struct lw_event *event) {
@@ -253,12 +289,16 @@ static int handle_link(struct worker *worker, struct peer *peer, const struct lw
     case LW_WRITABLE:
         return writable(peer, link);
     case LW_LOGIN:
-        ask_again(worker, link);
+        ask_again(worker, peer);
         return 0;
     case LW_DOWN:
-        tell_down(link, event->code);
+        go_down(peer, link, event->code);
+        return 0;
+    case LW_RENEWED:
+        renewed(peer, link, event->code);
         return 0;
     case LW_UP:
+        peer->awaited = peer->lost = false;
         say("up", lw_link_client(link), "");
         return 0;
     case LW_STUCK:
@@ -302,8 +342,9 @@ static bool is_over(const struct peer *peer) {
     struct lw_link_info info = LW_LINK_INFO_INIT;
     struct lw_login login = LW_LOGIN_INIT;
     if (peer->error) return true;
-    if (peer->full || lw_link_state(peer->link) == LW_LINK_UP) return false;
+    if (peer->full || peer->lost || lw_link_state(peer->link) == LW_LINK_UP) return false;
     if (lw_link_stat(peer->link, &info) || info.arrived > info.released) return false;
+    if (peer->awaited && (info.remote || info.client_pid)) return false;
     return lw_link_login(peer->link, &login) != 1;
 }
 
@@ -377,11 +418,61 @@ static int run_threads(void) {
 /* ---- beginning and ending ----------------------------------------------------------------------------------------- */
 
 static int open_all(struct lw_bus *bus, const char *name) {
-    struct lw_group_options options = LW_GROUP_OPTIONS_INIT;
+    struct lw_group_options group = LW_GROUP_OPTIONS_INIT;
+    struct lw_server_options options = LW_SERVER_OPTIONS_INIT;
     int rc = 0;
-    options.spin = ask.spin;
-    for (uint64_t i = 0; i < ask.threads && !rc; i++) rc = lw_group_open(&workers[i].group, bus, &options);
-    return rc ? rc : lw_server_open(&server, workers[0].group, name, NULL);
+    group.spin = ask.spin;
+    options.listen = ask.listen;
+    options.flags = ask.no_crc ? LW_LINK_NO_CRC : 0u;
+    for (uint64_t i = 0; i < ask.threads && !rc; i++) rc = lw_group_open(&workers[i].group, bus, &group);
+    return rc ? rc : lw_server_open(&server, workers[0].group, name, &options);
+}
+
+/* What a client writes for one of the addresses: with the port that was chosen, which is known of the first one. */
+static void client_address(char *to, size_t size, const char *address, bool *chosen, const char *name) {
+    size_t length = strlen(address);
+    bool tcp = strncmp(address, "tcp://", 6) == 0;
+    if (tcp && !*chosen && length > 2 && strcmp(address + length - 2, ":0") == 0)
+        snprintf(to, size, "%.*s:%d/%s", (int)length - 2, address, lw_server_port(server), name);
+    else
+        snprintf(to, size, "%s/%s", address, name);
+    *chosen |= tcp;
+}
+
+enum { ADDRESSES = 8 };
+
+/* What clients write, of as many addresses as there are. */
+static int client_addresses(char (*to)[LW_ADDRESS_MAX + LW_NAME_MAX + 16], const char *name) {
+    char list[ADDRESSES * LW_ADDRESS_MAX], *rest = list, *address;
+    bool chosen = false;
+    int n = 0;
+    snprintf(list, sizeof list, "%s", ask.listen ? ask.listen : "");
+    while (n < ADDRESSES && (address = strsep(&rest, ", ")))
+        if (*address) client_address(to[n++], sizeof *to, address, &chosen, name);
+    return n;
+}
+
+static void tell_ready(const char *name) {
+    char addresses[ADDRESSES][LW_ADDRESS_MAX + LW_NAME_MAX + 16];
+    int n = client_addresses(addresses, name);
+    struct json json = json_stdout();
+    if (ask.quiet) return;
+    if (!common.json) {
+        printf("ready    %s", name);
+        for (int i = 0; i < n; i++) printf(" %s", addresses[i]);
+        putchar('\n');
+    } else {
+        json_open(&json, NULL, '{');
+        json_text(&json, "event", "ready");
+        json_null(&json, "client");
+        json_text(&json, "text", name);
+        if (n) json_open(&json, "addresses", '[');
+        for (int i = 0; i < n; i++) json_text(&json, NULL, addresses[i]);
+        if (n) json_close(&json, ']');
+        json_close(&json, '}');
+        json_end(&json);
+    }
+    fflush(stdout);
 }
 
 static void close_all(void) {
@@ -426,7 +517,7 @@ static void print_summary(const char *name) {
 static int be_server(struct lw_bus *bus, const char *name) {
     int rc = open_all(bus, name);
     if (rc) return fail_call(rc);
-    say("ready", "", name);
+    tell_ready(name);
     rc = run_threads();
     if (rc) return fail(rc, "server %s: %s", name, lw_strerror(rc));
     print_summary(name);

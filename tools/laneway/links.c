@@ -11,22 +11,46 @@
 
 /* ---- patterns ----------------------------------------------------------------------------------------------------- */
 
+/* The part of an address that is names: behind HOST:PORT, or the last two of a path. Another text is all names. */
+static const char *names_in(const char *pattern) {
+    const char *scheme = strstr(pattern, "://"), *names;
+    if (!scheme) return pattern;
+    if (strncmp(pattern, "unix://", 7) != 0) {
+        names = strchr(scheme + 3, '/');
+        return names ? names + 1 : "";
+    }
+    names = strrchr(pattern, '/');
+    while (names > scheme + 3 && names[-1] != '/') names--;
+    return names > scheme + 3 ? names : "";
+}
+
 /* A pattern that fits no name is a slip of the pen, not one that fits nothing. */
 void links_check(const struct usage *usage, const char *pattern) {
     static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-*?[]!/";
-    const char *slash = strchr(pattern, '/');
-    bool good = *pattern && strspn(pattern, allowed) == strlen(pattern) && !strchr(".-", *pattern);
-    if (slash) good &= slash > pattern && slash[1] && !strchr(".-", slash[1]) && !strchr(slash + 1, '/');
+    const char *names = names_in(pattern), *slash = strchr(names, '/');
+    bool good = *names && strspn(names, allowed) == strlen(names) && !strchr(".-", *names);
+    if (slash) good &= slash > names && slash[1] && !strchr(".-", slash[1]) && !strchr(slash + 1, '/');
     if (!good)
-        options_refuse(usage, "'%s' is no pattern for links: SERVER/CLIENT or SERVER, with * ? [...] as in a shell",
+        options_refuse(usage,
+                       "'%s' is no pattern for links: SERVER/CLIENT or SERVER, with * ? [...] as in a shell; or an "
+                       "address and these, tcp://HOST:PORT/SERVER/CLIENT",
                        pattern);
 }
 
+/* Who writes an address means the client's side of a link over TCP. Which address is all the same, as it is for the link. */
 static bool fits(const char *pattern, const struct lw_link_info *info) {
     char name[2 * LW_NAME_MAX + 2];
-    bool both = pattern && strchr(pattern, '/');
+    const char *names = pattern ? names_in(pattern) : "";
+    bool both = strchr(names, '/');
+    if (!pattern) return true;
+    if (names != pattern && info->remote != LW_LINK_OF_CLIENT) return false;
     snprintf(name, sizeof name, "%s%s%s", info->server, both ? "/" : "", both ? info->client : "");
-    return !pattern || fnmatch(pattern, name, FNM_PATHNAME) == 0;
+    return fnmatch(names, name, FNM_PATHNAME) == 0;
+}
+
+/* NULL: both sides are here. */
+static const char *side_name(int remote) {
+    return remote == LW_LINK_OF_CLIENT ? "client" : remote == LW_LINK_OF_SERVER ? "server" : NULL;
 }
 
 /* ---- list --------------------------------------------------------------------------------------------------------- */
@@ -55,6 +79,8 @@ static void print_json(const struct lw_link_info *info) {
     json_open(&json, NULL, '{');
     json_text(&json, "server", info->server);
     json_text(&json, "client", info->client);
+    json_text_or_null(&json, "side", side_name(info->remote));
+    json_text_or_null(&json, "address", info->address);
     json_text(&json, "state", state_name(info->state));
     json_text_or_null(&json, "server_node", info->server_node);
     json_number(&json, "server_pid", (uint64_t)info->server_pid);
@@ -78,14 +104,16 @@ static void print_heading(const struct listing *listing) {
     putchar('\n');
 }
 
-static const char *or_dash(const char *text) {
-    return *text ? text : "-";
+/* A node; of the side that is on another host, the address. */
+static const char *where(const struct lw_link_info *info, int remote, const char *node) {
+    if (info->remote == remote) return *info->address ? info->address : "elsewhere";
+    return *node ? node : "-";
 }
 
 static void print_row(const struct listing *listing, const struct lw_link_info *info) {
     printf("%-20s %-20s %-8s %-16s %8d %-16s %8d %10" PRIu64 " %10" PRIu64, info->server, info->client,
-           state_name(info->state), or_dash(info->server_node), info->server_pid, or_dash(info->client_node),
-           info->client_pid, unread_up(info), unread_down(info));
+           state_name(info->state), where(info, LW_LINK_OF_CLIENT, info->server_node), info->server_pid,
+           where(info, LW_LINK_OF_SERVER, info->client_node), info->client_pid, unread_up(info), unread_down(info));
     if (listing->long_form)
         printf(" %12" PRIu64 " %12" PRIu64 " %12" PRIu64 " %12" PRIu64, info->sent, info->arrived, info->ring_up,
                info->ring_down);
@@ -123,6 +151,7 @@ int links_list(struct lw_bus *bus, const char *pattern, bool long_form) {
 struct name {
     char server[LW_NAME_MAX + 1];
     char client[LW_NAME_MAX + 1];
+    int remote;
 };
 
 /* What fits, before anything of it is removed. */
@@ -141,6 +170,7 @@ static int find_one(const struct lw_link_info *info, int error, void *user) {
     found->names = longer;
     memcpy(longer[found->count].server, info->server, sizeof info->server);
     memcpy(longer[found->count].client, info->client, sizeof info->client);
+    longer[found->count].remote = info->remote;
     found->count++;
     return 0;
 }
@@ -149,6 +179,7 @@ static void tell_removed(const struct name *name, uint64_t unread) {
     struct json json = json_stdout();
     if (!common.json) {
         printf("removed %s/%s", name->server, name->client);
+        if (side_name(name->remote)) printf(" (its %s's side)", side_name(name->remote));
         if (unread) printf(", %" PRIu64 " unread message%s discarded", unread, unread == 1 ? "" : "s");
         putchar('\n');
         return;
@@ -156,6 +187,7 @@ static void tell_removed(const struct name *name, uint64_t unread) {
     json_open(&json, NULL, '{');
     json_text(&json, "server", name->server);
     json_text(&json, "client", name->client);
+    if (side_name(name->remote)) json_text(&json, "side", side_name(name->remote));
     json_bool(&json, "removed", true);
     json_number(&json, "unread", unread);
     json_close(&json, '}');
@@ -164,8 +196,11 @@ static void tell_removed(const struct name *name, uint64_t unread) {
 
 /* One that somebody else removed meanwhile is as wanted. */
 static int remove_one(struct lw_bus *bus, const struct name *name, bool force) {
+    char server[LW_NAME_MAX + sizeof "tcp://:0/"];
     uint64_t unread;
-    int rc = lw_link_remove(bus, name->server, name->client, force ? LW_REMOVE_FORCE : 0u, &unread);
+    bool elsewhere = name->remote == LW_LINK_OF_CLIENT; /* any address of the server will do */
+    snprintf(server, sizeof server, "%s%s", elsewhere ? "tcp://:0/" : "", name->server);
+    int rc = lw_link_remove(bus, server, name->client, force ? LW_REMOVE_FORCE : 0u, &unread);
     if (rc && rc != LW_ENOLINK) return fail_call(rc);
     if (!rc) tell_removed(name, unread);
     return EXIT_OK;

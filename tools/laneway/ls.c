@@ -20,7 +20,9 @@ static const struct usage usage = {
              "can not be read does not hide the others; the exit code is 1 then.\n\n"
              "PATTERN picks links: SERVER/CLIENT or SERVER, with * ? [...] as in a shell. Of a link it\n"
              "tells who has it open on either side, and the messages that nobody has released: up to\n"
-             "the server, and down to the client.",
+             "the server, and down to the client. Of a link over TCP one side is here, and the address\n"
+             "of the other one stands in the place of its node. tcp://HOST:PORT/SERVER/CLIENT picks the\n"
+             "client's sides only.",
     .rows = rows,
     .least = 0,
     .most = 2,

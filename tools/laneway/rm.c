@@ -17,7 +17,11 @@ static const struct usage usage = {
     .about = "Removes a topic, or the links that fit PATTERN, with what is in them. Refused while live\n"
              "processes have it open; with --force they are told that it is closed.\n\n"
              "PATTERN is SERVER/CLIENT or SERVER, with * ? [...] as in a shell: 'Server2018*'. Says for\n"
-             "each link how many messages were discarded that nobody had released.",
+             "each link how many messages were discarded that nobody had released.\n\n"
+             "Of a link over TCP the side that is on this bus is removed; tcp://HOST:PORT/SERVER/CLIENT\n"
+             "is the client's side, where both are here. To remove one side is also the way out when the\n"
+             "two do not belong together (LW_EMISMATCH): what the other one has is delivered, and both\n"
+             "begin anew.",
     .rows = rows,
     .least = 1,
     .most = 2,

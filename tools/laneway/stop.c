@@ -12,7 +12,7 @@
 
 #include "tool.h"
 
-static volatile sig_atomic_t asked;
+static int asked; /* atomic: other threads than the one that takes signals look at it */
 
 static void on_alarm(int number) {
     (void)number;
@@ -20,7 +20,7 @@ static void on_alarm(int number) {
 }
 
 static void on_signal(int number) {
-    asked = number;
+    __atomic_store_n(&asked, number, __ATOMIC_RELAXED);
     alarm(1);
 }
 
@@ -38,7 +38,7 @@ void stop_on_signals(void) {
 }
 
 bool stop_asked(void) {
-    return asked != 0;
+    return __atomic_load_n(&asked, __ATOMIC_RELAXED) != 0;
 }
 
 int64_t now_ns(void) {

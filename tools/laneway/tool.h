@@ -148,6 +148,15 @@ void links_check(const struct usage *usage, const char *pattern);
 int links_list(struct lw_bus *bus, const char *pattern, bool long_form);
 int links_remove(struct lw_bus *bus, const char *pattern, bool force);
 
+/* ---- link_words.c ------------------------------------------------------------------------------------------------ */
+
+/* LW_DOWN in words, in `text`, which is returned. `reason` is the link's, "" for none. */
+const char *down_text(char *text, size_t size, int code, bool remote, const char *reason);
+
+/* enum lw_renewed: for programs, and for people. */
+const char *renewed_name(int code);
+const char *renewed_text(int code);
+
 /* ---- bus.c ------------------------------------------------------------------------------------------------------- */
 
 /* Open the bus that the common options name. 0, or the exit code after saying what failed. */
