@@ -100,6 +100,10 @@ LW_API int lw_link_open(struct lw_link **link, struct lw_group *group, const cha
  * LW_ECLOSED, and lw_link_reason() gives it `code` and `reason` (may be NULL; cut off at LW_LOGIN_MAX bytes). What was
  * received and not released comes again when this side opens the link the next time. NULL is fine; may be called in a
  * handler of lw_link_dispatch().
+ *
+ * Over TCP what the connection does not take at once stays on this host until this side opens the link again: who opens,
+ * sends and closes without a poll in between has sent nothing yet. `taken` of lw_link_stat() says what has arrived and
+ * was released.
  */
 LW_API void lw_link_close(struct lw_link *link, int code, const char *reason);
 
@@ -142,7 +146,7 @@ struct lw_login {
     struct lw_link *link;     /* this side has the link open already: the client started anew. Else NULL */
     char client[LW_NAME_MAX + 1];
     int alive;        /* 0: the client is away, and left messages that nobody has taken */
-    uint64_t unread;  /* messages from it that are not released yet */
+    uint64_t unread;  /* messages from it that are not released yet; of another host: as it said when it connected */
     uint64_t session; /* counts its logins */
     size_t len;       /* bytes of its login */
     unsigned char data[LW_LOGIN_MAX];

@@ -344,7 +344,8 @@ const char *lw_pub_explain(struct lw_pub *pub) {
         snprintf(who, sizeof who, "%s%s", *node ? "dead, was node " : "away", node);
     if (pub->sent) {
         snprintf(who, sizeof who, "on another host");
-        snprintf(what, sizeof what, "it must be reached and go on, or the link be given up (laneway rm links)");
+        snprintf(what, sizeof what, "it must be reached and go on, or the link be given up: laneway rm links %s",
+                 pub->file.name);
     }
     lw__fail(LW_EFULL, "%s is full: %s %s (%s) is %llu messages, %llu bytes behind; %s", pub->file.title,
              pub->file.kind == LW__TOPIC ? "subscriber" : "reader", name, who,

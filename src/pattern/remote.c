@@ -361,12 +361,12 @@ static bool take_events(struct lw__remote *r) {
     while ((rc = lw__wire_next(&r->conn->wire, &event)) > 0)
         if (!take_event(r, &event)) return false;
     if (rc == 0) return true;
-    struct lw__words words = {.what = LW__SAYS_NOTHING, .code = LW_EPROTOCOL};
+    struct lw__words words = {.what = LW__SAYS_NOTHING, .code = rc};
     words.length = (uint32_t)snprintf((char *)words.words, sizeof words.words, "%s", r->conn->wire.why);
     if (lw__wire_words(&r->conn->wire, LW__CLOSE, &words)) lw__conn_write(r->conn);
     char why[LW__WHY];
     snprintf(why, sizeof why, "%s", r->conn->wire.why);
-    lw__remote_fail(r, LW_EPROTOCOL, why);
+    lw__remote_fail(r, rc, why);
     return false;
 }
 

@@ -18,10 +18,16 @@ void lw__wire_lanes(struct lw__wire *w, struct lw__wire_lane *lanes, uint32_t co
     w->lane_count = count;
 }
 
+const char lw__wire_no_version[] = "no version in common";
+
+int lw__wire_code(const struct lw__wire *w) {
+    return w->why == lw__wire_no_version ? LW_EVERSION : LW_EPROTOCOL;
+}
+
 int lw__wire_break(struct lw__wire *w, const char *why) {
     w->stage = LW__WIRE_OVER;
     w->why = why;
-    return LW_EPROTOCOL;
+    return lw__wire_code(w);
 }
 
 static struct lw__wire_lane *lane_of(const struct lw__wire *w, uint16_t id, bool writes) {
@@ -79,7 +85,7 @@ static const char *check_kind(const struct lw__wire *w, const struct lw__frame *
 static const char *check_greeting(const struct lw__frame *f) {
     uint64_t low = f->number & 0xffff, high = f->number >> 16 & 0xffff;
     if (f->position != LW__WIRE_MAGIC) return "this is no Laneway connection";
-    if (low > high || low > LW__WIRE_VERSION || high < LW__WIRE_VERSION) return "no version in common";
+    if (low > high || low > LW__WIRE_VERSION || high < LW__WIRE_VERSION) return lw__wire_no_version;
     return NULL;
 }
 
@@ -285,7 +291,7 @@ int lw__wire_next(struct lw__wire *w, struct lw__wire_event *event) {
             int rc = tell_ack(w, event);
             if (rc) return rc;
         }
-        if (w->stage == LW__WIRE_OVER) return w->why ? LW_EPROTOCOL : 0;
+        if (w->stage == LW__WIRE_OVER) return w->why ? lw__wire_code(w) : 0;
         if (!w->head.kind) {
             if (buffered(w) < LW__FRAME) return tidy(w), 0;
             int rc = begin_frame(w);

@@ -114,7 +114,7 @@ void lw__wire_lanes(struct lw__wire *wire, struct lw__wire_lane *lanes, uint32_t
 int lw__wire_want(const struct lw__wire *wire, struct iovec to[2]);
 void lw__wire_got(struct lw__wire *wire, size_t bytes);
 
-/* 1: an event. 0: more bytes are needed. LW_EPROTOCOL, with `why`: it is over. */
+/* 1: an event. 0: more bytes are needed. LW_EPROTOCOL or LW_EVERSION, with `why`: it is over. */
 int lw__wire_next(struct lw__wire *wire, struct lw__wire_event *event);
 /* Where the payload of the chunk that began lies; its first eight bytes are left alone. Until this is called,
  * lw__wire_next() says LW__WIRE_BEGIN again. */
@@ -123,6 +123,9 @@ void lw__wire_land(struct lw__wire *wire, char *payload);
 void lw__wire_counted(struct lw__wire *wire, uint16_t lane, uint64_t messages);
 /* The caller found something wrong in it: it is over. Returns LW_EPROTOCOL. */
 int lw__wire_break(struct lw__wire *wire, const char *why);
+/* Of one that is over with a `why`. */
+int lw__wire_code(const struct lw__wire *wire);
+extern const char lw__wire_no_version[];
 
 /* This side reads the lane: so much arrived, was consumed, and may come. Nothing ever goes back. */
 void lw__wire_owe(struct lw__wire *wire, uint16_t lane, uint64_t received, uint64_t consumed, uint64_t consumed_number,

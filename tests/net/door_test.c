@@ -272,7 +272,7 @@ static void wrong_greetings_are_refused_each_with_its_reason(void **state) {
 
     changed = f, changed.number = 99 | 99 << 16;
     lw__frame_put(bytes, &changed), seal(bytes);
-    fd = knock(far_port(s)), say(fd, bytes, size), is_refused(fd, LW_EPROTOCOL, "no version in common"), close(fd);
+    fd = knock(far_port(s)), say(fd, bytes, size), is_refused(fd, LW_EVERSION, "no version in common"), close(fd);
 
     lw__frame_put(bytes, &f), bytes[LW__FRAME + 70] ^= 1;
     fd = knock(far_port(s)), say(fd, bytes, size), is_refused(fd, LW_EPROTOCOL, "checksum"), close(fd);

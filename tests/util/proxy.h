@@ -32,7 +32,7 @@ enum proxy_fault {
 struct proxy_plan {
     int dir;               /* whose bytes `at` counts. 0: client to server, 1: server to client */
     int64_t at;            /* the fault comes when so many have passed, and none after them. -1: no fault */
-    enum proxy_fault what; /* CUT_RST waits until the receiving kernel has acknowledged all bytes before `at` */
+    enum proxy_fault what; /* CUT_RST waits a moment for the receiving kernel to acknowledge all bytes before `at` */
     int64_t ns;            /* for STALL */
     int piece;             /* so many bytes at a time at most, some 20 us apart, in both directions; 0: any number */
     int64_t delay;         /* ns, both directions: a piece waits so long after it came, or after the piece before it */

@@ -22,7 +22,8 @@ static size_t make(const struct lw__frame *frame, const void *payload) {
 
 static void refused(const struct pair_end *e, const char *why, size_t which) {
     const char *is = e->wire.why ? e->wire.why : "fine";
-    if (strcmp(is, why) != 0 || e->error != LW_EPROTOCOL || e->wire.stage != LW__WIRE_OVER)
+    int code = strcmp(why, lw__wire_no_version) == 0 ? LW_EVERSION : LW_EPROTOCOL;
+    if (strcmp(is, why) != 0 || e->error != code || e->wire.stage != LW__WIRE_OVER)
         fail_msg("case %zu: %s, not: %s", which, is, why);
 }
 
