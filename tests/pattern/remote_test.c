@@ -7,6 +7,7 @@
  * pitfall 43: the texts.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -568,6 +569,35 @@ static void both_sides_are_listed_and_removed_each_by_itself(void **state) {
     tl_pair_end(&p);
 }
 
+/* ---- what a peer made up ----------------------------------------------------------------------------------------- */
+
+static struct lw_link *unconnected(const struct tl_party *p) {
+    struct lw_link_options opt = LW_LINK_OPTIONS_INIT;
+    struct lw_link *link;
+    opt.as = "alice";
+    T_NEED(!lw_link_open(&link, p->group, "tcp://127.0.0.1:1/gateway", &opt));
+    return link;
+}
+
+/* The place of the other side's reader is what that side said, and only bounded when it comes. */
+static void pitfall_25_a_place_where_no_message_begins_is_mended(void **state) {
+    struct tl_party p = tl_party(*state, "me");
+    struct lw_link *link = unconnected(&p);
+    for (int i = 0; i < 5; i++) assert_true(lw_link_send(link, 1, "0123456789", 10, 0) == 24 * i);
+    lw_link_close(link, 0, NULL);
+    char path[TT_PATH];
+    const uint64_t place[2] = {32, 1}; /* amid the second one; its number */
+    snprintf(path, sizeof path, "%s/remote/gateway/alice/up.lane", (const char *)*state);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0 && pwrite(fd, place, sizeof place, TL_SLOT + 128) == sizeof place);
+    close(fd);
+    link = unconnected(&p);
+    assert_int_equal(tl_stat(link).taken, 1);
+    assert_int_equal(tl_stat(link).sent, 5);
+    lw_link_close(link, 0, NULL);
+    tl_leave(&p);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         t_test(addresses_of_servers_say_what_is_wrong_with_them),
@@ -586,6 +616,7 @@ int main(void) {
         t_test(who_says_nonsense_at_the_door_is_sent_away_and_nobody_else_notices),
         t_test(checksums_are_used_unless_one_side_wants_none),
         t_test(both_sides_are_listed_and_removed_each_by_itself),
+        t_test(pitfall_25_a_place_where_no_message_begins_is_mended),
     };
     setenv("LW_TEST_LINKS", "tcp", 1);
     cmocka_set_test_filter(getenv("LW_TEST_CASE"));
