@@ -375,6 +375,15 @@ static void ignore(struct lw__wire *w) {
     w->in_at = w->in_end = 0;
 }
 
+/* Is there anything to say? Cheap: a link that is looked at each turn mostly has nothing. */
+static bool is_quiet(const struct lw__remote *r) {
+    const struct lw_link *link = r->link;
+    const struct lw__wire_lane *out = &r->lanes[r->out], *in = &r->lanes[r->in];
+    return r->up && !r->draining && !r->ack_due && !r->conn->wire.ask_back && !lw__wire_has_output(&r->conn->wire) &&
+           link->ends.out->writer.tx.pos == out->at && link->ends.in->reader.rx.head == in->consumed &&
+           r->mirror->writer.tx.pos == in->received && lw__side_turn(lw__link_mine(link)) == r->said;
+}
+
 static bool read_all(struct lw__remote *r) {
     const struct lw__wire *w = &r->conn->wire;
     bool more = true;
@@ -427,6 +436,6 @@ bool lw__remote_drive(struct lw__remote *r) {
     if (__atomic_load_n(&r->arrival, __ATOMIC_RELAXED)) lw__remote_arrive(r);
     if (!r->conn) return was_up != r->up;
     if (r->conn->connecting && !finish_connecting(r)) return was_up != r->up;
-    if (read_all(r)) send_rest(r);
+    if (read_all(r) && !is_quiet(r)) send_rest(r);
     return was_up != r->up;
 }

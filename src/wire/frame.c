@@ -8,13 +8,15 @@
 
 /* ---- numbers ------------------------------------------------------------------------------------------------------ */
 
-static void put(unsigned char *to, uint64_t value, int bytes) {
-    for (int i = 0; i < bytes; i++) to[i] = (unsigned char)(value >> 8 * i);
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "as in a lane, numbers are little-endian");
+
+static inline void put(unsigned char *to, uint64_t value, size_t bytes) {
+    memcpy(to, &value, bytes);
 }
 
-static uint64_t get(const unsigned char *from, int bytes) {
+static inline uint64_t get(const unsigned char *from, size_t bytes) {
     uint64_t value = 0;
-    for (int i = 0; i < bytes; i++) value |= (uint64_t)from[i] << 8 * i;
+    memcpy(&value, from, bytes);
     return value;
 }
 
