@@ -2,8 +2,9 @@
 /*
  * bench/tcp_rate.c - bytes a second over a link over TCP, one way, by loopback.
  *
- * The client sends as fast as it can, message by message with the cork in, and waits when there is no room; every 64 KiB
- * it pulls the cork and polls its group, as who has other links too. The server reads in place and releases, so acknowledgements go back all the time.
+ * The client sends as fast as it can, message by message in place, with the cork in, and waits when there is no room;
+ * every 256 KiB it pulls the cork and polls its group, as who has other links too. The server reads in place and releases,
+ * so acknowledgements go back all the time.
  * What counts are the bytes of records, with their headers, until the last one has been released.
  *
  * The reference is a bare connection over which the same bytes go in large pieces. Its sender writes each of them anew
@@ -224,7 +225,7 @@ static int report(const struct bench_options *options, struct bench_result *resu
 }
 
 int bench_tcp_rate(int argc, char **argv) {
-    struct bench_options options = {.size = 64, .rounds = 200};
+    struct bench_options options = {.size = 64, .rounds = 200, .api = BENCH_RESERVE};
     const struct bench_usage usage = {
         .bench = "tcp-rate",
         .about = "Measures how many bytes of messages a second (headers of 8 bytes included) go one way over a link\n"
@@ -238,7 +239,7 @@ int bench_tcp_rate(int argc, char **argv) {
     result.reference_unit = "MB/s";
     bench_options_read(&usage, &options, argc, argv);
     if (!options.size) bench_options_refuse("--size 0: a bare connection has no empty messages");
-    bench_choose_ring(&options, 4 << 20);
+    bench_choose_ring(&options, 2 << 20);
     int code = raw_open(fds);
     if (code) return code;
     code = duo_run(side, &options, &result);
