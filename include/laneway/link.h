@@ -136,7 +136,8 @@ LW_API int lw_server_open(struct lw_server **server, struct lw_group *group, con
 /* The port of the first TCP address at which it listens; 0: there is none. */
 LW_API int lw_server_port(const struct lw_server *server);
 
-/* No logins from now on; its links stay open, each to be closed by whoever has it. NULL is fine. */
+/* No logins from now on; its links stay open, each to be closed by whoever has it. NULL is fine. Over TCP a link can not
+ * connect anew after that: close it as well before this process opens a server of the name again. */
 LW_API void lw_server_close(struct lw_server *server);
 
 /* A client wants in. */

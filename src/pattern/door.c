@@ -98,10 +98,13 @@ void lw__door_refuse(struct lw__door *d, struct lw__guest *g, enum lw__what what
     if (what != LW__SAYS_REFUSED) drop(d, g);
 }
 
-void lw__door_tell_closed(struct lw__door *d, struct lw__guest *g, const struct lw__saying *said) {
-    struct lw__words w = {
-        .what = LW__SAYS_CLOSED, .code = said->code, .session = said->session, .accepted = said->accepted};
-    (void)d;
+void lw__door_tell_again(struct lw__guest *g, const struct lw__saying *said, const void *words) {
+    struct lw__words w = {.what = said->what == LW__SAYS_REFUSED ? LW__SAYS_REFUSED : LW__SAYS_CLOSED,
+                          .code = said->code,
+                          .session = said->session,
+                          .accepted = said->accepted,
+                          .length = (uint32_t)said->length};
+    memcpy(w.words, words, said->length);
     lw__wire_words(&g->conn->wire, LW__REFUSE, &w);
     lw__conn_write(g->conn);
     g->stage = LW__SENT_AWAY;

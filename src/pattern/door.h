@@ -71,7 +71,7 @@ struct lw__guest *lw__door_awaits(const struct lw__door *door, const char *clien
 /* Its connection, which is the caller's from now on; the guest is gone. */
 struct lw__conn *lw__door_take(struct lw__door *door, struct lw__guest *guest);
 /* Its link was closed here since it logged in, while it could not be told, by `said`. */
-void lw__door_tell_closed(struct lw__door *door, struct lw__guest *guest, const struct lw__saying *said);
+void lw__door_tell_again(struct lw__guest *guest, const struct lw__saying *said, const void *words);
 /* `what`: LW__SAYS_REFUSED by the application, else the library's. */
 void lw__door_refuse(struct lw__door *door, struct lw__guest *guest, enum lw__what what, int code, const char *words);
 

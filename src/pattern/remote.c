@@ -36,6 +36,8 @@ enum {
         1 << 16 /* cycles, some 20 us: a message that comes so long after the last one that went is not waited with */
 };
 
+#define SEND_AFTER LW_MS(1) /* what was held back goes after so long at the latest, if the thread waits at all */
+
 /* ---- the end of a connection --------------------------------------------------------------------------------------- */
 
 static void drop_conn(struct lw__remote *r) {
@@ -46,7 +48,9 @@ static void drop_conn(struct lw__remote *r) {
     r->conn = NULL; /* first: another thread may fork meanwhile */
     lw__conn_free(conn);
     r->up = r->met = r->greeted = r->draining = r->refused = r->ack_due = false;
-    r->ack_at = r->beat_at = r->give_up_at = INT64_MAX;
+    r->ack_at = r->beat_at = r->give_up_at = r->send_at = INT64_MAX;
+    r->silent = 0;
+    r->reads = r->went = 0;
     memset(r->lanes, 0, sizeof r->lanes);
     r->full_window = 0;
 }
@@ -90,8 +94,11 @@ void lw__remote_farewell(struct lw__remote *r) {
     struct lw__saying s;
     _Alignas(8) char text[LW_LOGIN_MAX + 8];
     if (!r->conn || r->conn->connecting) return;
+    if (r->greeted && !r->up) lw__remote_answer(r);
+    if (!r->conn) return;
     lw__remote_flush(r);
-    if (r->conn && lw__side_read(lw__link_mine(r->link), &s, text)) {
+    bool said = r->conn && lw__side_read(lw__link_mine(r->link), &s, text);
+    if (said && s.what == LW__SAYS_CLOSED) { /* a refusal stays; and who said nothing just goes */
         words.what = s.what;
         words.code = s.code;
         words.session = s.session;
@@ -116,6 +123,7 @@ void lw__remote_cut(struct lw_link *link) {
 void lw__remote_schedule(struct lw__remote *r) {
     int64_t when = r->beat_at;
     if (r->ack_at < when) when = r->ack_at;
+    if (r->send_at < when) when = r->send_at;
     if (r->retry_at < when) when = r->retry_at;
     if (r->give_up_at < when) when = r->give_up_at;
     lw__source_due(&r->link->source, when);
@@ -150,6 +158,10 @@ void lw__remote_due(struct lw__remote *r, int64_t now) {
         r->ack_at = INT64_MAX;
         r->ack_due = true;
         lw__remote_drive(r);
+    }
+    if (r->send_at <= now) {
+        r->send_at = INT64_MAX;
+        lw__remote_flush(r);
     }
     if (r->conn && r->beat_at <= now) beat(r, now);
     lw__remote_schedule(r);
@@ -253,6 +265,14 @@ static struct lw__remote *remote_of(struct lw__source *source) {
     return ((struct lw_link *)(void *)((char *)source - offsetof(struct lw_link, source)))->remote;
 }
 
+/* By the next look at the link, or when its thread waits on something else, soon. */
+static void hold_back(struct lw__remote *r) {
+    lw__source_attend(&r->link->source);
+    if (r->send_at != INT64_MAX) return;
+    r->send_at = lw__now() + SEND_AFTER;
+    lw__remote_schedule(r);
+}
+
 /* A message goes at once when all before it has arrived, or was sent a while ago. Of many in a row it waits for more, for
  * the next look at the link, or for a call that waits: whichever comes first. */
 void lw__remote_sent(struct lw__source *source) {
@@ -262,7 +282,7 @@ void lw__remote_sent(struct lw__source *source) {
     uint64_t waiting = r->link->ends.out->writer.tx.pos - lane->at,
              worth = lane->ring / 4 < WORTH ? lane->ring / 4 : WORTH;
     if (waiting < worth && lane->received != lane->at && lw__cycles() - r->flushed < HURRY) {
-        lw__source_attend(source);
+        hold_back(r);
         return;
     }
     lw__remote_flush(r);
@@ -273,6 +293,7 @@ void lw__remote_sent(struct lw__source *source) {
 void lw__remote_released(struct lw__source *source) {
     struct lw__remote *r = remote_of(source);
     const struct lw__wire_lane *lane = &r->lanes[r->in];
+    if (r->up && r->draining) lw__source_attend(source); /* that may have been the last one */
     if (!r->up || !lane->announced || r->conn->full) return;
     if (r->link->ends.in->reader.rx.head - lane->told < lane->ring / 8) {
         pay_soon(r);

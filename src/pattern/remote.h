@@ -70,8 +70,8 @@ struct lw__remote {
     uint64_t met_out, met_in;
     uint64_t ring_most; /* client: bytes that a server may have here unasked */
     unsigned silent;
-    int64_t beat_at, ack_at, retry_at, give_up_at; /* INT64_MAX: never */
-    int64_t patience;                              /* ns of silence */
+    int64_t beat_at, ack_at, send_at, retry_at, give_up_at; /* INT64_MAX: never */
+    int64_t patience;                                       /* ns of silence */
     /* client */
     struct lw__address address;
     int64_t pause;

@@ -137,8 +137,9 @@ static void mend_place(struct lw__lane *lane) {
     struct lw__cursor *cursor = &lw__link_slot(lane)->cursor;
     struct lw__place place, from;
     if (!lw__cursor_load(cursor, &place) || !lw__lane_mark_before(lane, place.pos, &from)) return;
-    if (!lw__lane_proves(lane, &from, &place) && lw__lane_cut(lane, &from, place.pos, &from))
-        lw__cursor_store(cursor, from.pos, from.number);
+    if (lw__lane_proves(lane, &from, &place)) return;
+    lw__lane_cut(lane, &from, place.pos, &from); /* or the mark itself */
+    lw__cursor_store(cursor, from.pos, from.number);
 }
 
 static int open_half(struct lw__remote *r) {
@@ -159,7 +160,7 @@ int lw__remote_attach(struct lw_link *link) {
     r->link = link;
     r->out = link->root == LW__HERE ? LW__DOWN_ID : LW__UP_ID;
     r->in = link->root == LW__HERE ? LW__UP_ID : LW__DOWN_ID;
-    r->beat_at = r->ack_at = r->retry_at = r->give_up_at = INT64_MAX;
+    r->beat_at = r->ack_at = r->send_at = r->retry_at = r->give_up_at = INT64_MAX;
     int rc = open_half(r);
     if (rc) return rc;
     link->ends.out->sent = lw__remote_sent;

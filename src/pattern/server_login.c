@@ -29,7 +29,8 @@ struct sayings {
     uint64_t reader;   /* who has the server's place */
     uint64_t lane;     /* of its uuid: a link that was removed and made anew counts its logins from 1 again */
     bool alive;
-    bool remote; /* a link over TCP */
+    bool remote;                             /* a link over TCP */
+    _Alignas(8) char said[LW_LOGIN_MAX + 8]; /* the server's words */
 };
 
 static uint64_t unread_in(const struct lw__lane *lane) {
@@ -61,7 +62,7 @@ static bool hear_client(struct lw_bus *bus, const struct lw__lane *up, struct lw
 }
 
 static void read_lanes(struct lw_bus *bus, const struct lw__lane *up, const struct lw__lane *down, struct sayings *s) {
-    if (!lw__side_read(lw__side_of(down), &s->server, NULL)) s->server = (struct lw__saying){.turn = 0};
+    if (!lw__side_read(lw__side_of(down), &s->server, s->said)) s->server = (struct lw__saying){.turn = 0};
     s->unread = unread_in(up);
     s->released = released_in(up);
     memcpy(&s->lane, up->id->uuid, sizeof s->lane);
@@ -142,7 +143,12 @@ static void examine_guest(struct lw_server *server, struct lw__guest *guest) {
     }
     if (known && memcmp(&s.lane, hello->lane[LW__UP_ID].uuid, sizeof s.lane) == 0 &&
         is_answer(server, &s.server, hello->session)) {
-        lw__door_tell_closed(server->door, guest, &s.server); /* until it logs in anew */
+        lw__door_tell_again(guest, &s.server, s.said); /* until it logs in anew */
+        return;
+    }
+    if (known && s.reader == server->bus->owner) {
+        lw__door_refuse(server->door, guest, LW__SAYS_NOTHING, LW_EHELD,
+                        "the server's process still has this link open, of an earlier server of the name");
         return;
     }
     server->login = (struct lw_login){.server = server,

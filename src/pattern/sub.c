@@ -121,10 +121,10 @@ static int wait_turn(struct lw_sub *sub, struct lw__wait *wait) {
     }
     wait->waited = true;
     int rc = lw__wait_turn(wait);
-    if (lw__wait_slept(wait)) lw__file_napped(&sub->file);
+    if (lw__wait_slept(wait) && !sub->released) lw__file_napped(&sub->file);
     if (rc <= 0) return rc;
     sub->refused += wait->timeout != 0;
-    if (!sub->reader.by_copy) sub->reader.rx.looks = LOOKS;
+    if (!sub->reader.by_copy && !sub->released) sub->reader.rx.looks = LOOKS; /* over TCP each one drives */
     return LW_EEMPTY;
 }
 
@@ -259,7 +259,7 @@ static void set_bell(struct lw__source *s, uint64_t bell) {
 }
 
 void lw__sub_tick(struct lw_sub *sub) {
-    if (!sub->cut && !sub->gone) lw__file_napped(&sub->file);
+    if (!sub->cut && !sub->gone && !sub->released) lw__file_napped(&sub->file); /* a mirror is replaced in use */
 }
 
 static bool tick(struct lw__source *s, int64_t now) {

@@ -580,22 +580,31 @@ static struct lw_link *unconnected(const struct tl_party *p) {
 }
 
 /* The place of the other side's reader is what that side said, and only bounded when it comes. */
-static void pitfall_25_a_place_where_no_message_begins_is_mended(void **state) {
-    struct tl_party p = tl_party(*state, "me");
+static void a_place_is_mended(const char *dir, size_t size, int count, uint64_t at, uint64_t number, uint64_t taken) {
+    static const char bytes[4096];
+    struct tl_party p = tl_party(dir, "me");
     struct lw_link *link = unconnected(&p);
-    for (int i = 0; i < 5; i++) assert_true(lw_link_send(link, 1, "0123456789", 10, 0) == 24 * i);
+    for (int i = 0; i < count; i++) assert_true(lw_link_send(link, 1, bytes, size, 0) >= 0);
     lw_link_close(link, 0, NULL);
     char path[TT_PATH];
-    const uint64_t place[2] = {32, 1}; /* amid the second one; its number */
-    snprintf(path, sizeof path, "%s/remote/gateway/alice/up.lane", (const char *)*state);
+    const uint64_t place[2] = {at, number};
+    snprintf(path, sizeof path, "%s/remote/gateway/alice/up.lane", dir);
     int fd = open(path, O_RDWR | O_CLOEXEC);
     assert_true(fd >= 0 && pwrite(fd, place, sizeof place, TL_SLOT + 128) == sizeof place);
     close(fd);
     link = unconnected(&p);
-    assert_int_equal(tl_stat(link).taken, 1);
-    assert_int_equal(tl_stat(link).sent, 5);
+    assert_int_equal(tl_stat(link).taken, taken);
+    assert_int_equal(tl_stat(link).sent, count);
     lw_link_close(link, 0, NULL);
+    assert_ok(lw_link_remove(p.bus, "tcp://127.0.0.1:1/gateway", "alice", 0, NULL));
     tl_leave(&p);
+}
+
+static void pitfall_25_a_place_where_no_message_begins_is_mended(void **state) {
+    a_place_is_mended(*state, 10, 5, 32, 1, 1);
+    a_place_is_mended(*state, 4000, 5, 8, 0, 0); /* records larger than a segment of the ring */
+    a_place_is_mended(*state, 4000, 5, 4016, 1, 1);
+    a_place_is_mended(*state, 10, 5, 24, 3, 1); /* a place, and another's number */
 }
 
 int main(void) {
