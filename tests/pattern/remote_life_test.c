@@ -157,11 +157,15 @@ struct caller {
 
 /* Leaves its socket to a process that keeps it open and says nothing: as a host that has gone without a word. */
 static void linger(const struct lw_link *link) {
-    int fd = dup(link->remote->conn->fd);
-    T_NEED(fd >= 0);
+    int fd = dup(link->remote->conn->fd), ready[2];
+    char byte = 0;
+    T_NEED(fd >= 0 && !pipe(ready));
     pid_t pid = fork();
     T_NEED(pid >= 0);
-    if (pid == 0) t_sleep(LW_SEC(30)), _exit(0);
+    if (pid == 0) (void)!write(ready[1], &byte, 1), t_sleep(LW_SEC(30)), _exit(0);
+    T_NEED(read(ready[0], &byte, 1) == 1); /* it has let go of its copy of the node's lock */
+    close(ready[0]);
+    close(ready[1]);
     close(fd);
     t_say(pid);
 }
