@@ -39,7 +39,8 @@ struct lw__side {
     uint64_t connections; /* of a link over TCP, client: how often it connected. No part of a saying: added to by the
                              holder of the lane's lock word, so it only grows */
     /* Of a link over TCP, for who lists links. No part of a saying, by the same holder. */
-    uint64_t reached; /* process that is connected with the other side, as an owner word; 0: none is */
+    uint64_t reached; /* process that is connected with the other side, as an owner word; 0: none is. Release; a death
+                         leaves a word that is closed, and so counts as 0 */
     uint64_t address[LW_ADDRESS_MAX / 8]; /* where the other side is, or was last; text with its NUL. May be torn */
 };
 _Static_assert(LW__SIDE_AT + sizeof(struct lw__side) <= LW__PAGE, "side fits in page 0");
