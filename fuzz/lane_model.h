@@ -285,8 +285,10 @@ static bool model_pending(const struct place *p) {
     return p->missed && p->head <= p->missed_to;
 }
 
+/* Those before its place: it may have sought back. */
 static uint64_t model_missed(const struct place *p) {
-    return model_pending(p) ? p->missed_to - (p->missed - 1) : 0;
+    uint64_t to = p->head < p->missed_to ? p->head : p->missed_to;
+    return model_pending(p) && to > p->missed - 1 ? to - (p->missed - 1) : 0;
 }
 
 static void model_cut(struct place *p, uint64_t number) {
@@ -305,7 +307,7 @@ static uint64_t model_room_for(const struct place *p) {
 static uint32_t model_come_back(struct place *p) {
     uint32_t to = p->head, was = p->next;
     if (m.horizon > pos_of(p->head)) {
-        if (!model_pending(p)) p->missed = p->head + 1;
+        if (!model_pending(p) || p->head + 1 < p->missed) p->missed = p->head + 1;
         to = m.horizon > pos_of(p->next) ? model_mark_from(model_room_for(p)) : p->next;
         p->missed_to = to;
     }

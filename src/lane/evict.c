@@ -24,7 +24,8 @@
  * the place moves, `missed_to` after: while it is 0, the place's number is the end. Once something beyond the end was
  * released, the owner knew, and both words mean nothing any more. So a death at any instruction leaves what the next
  * owner needs to tell the right count; it may have been told before, it is never told too little. The living owner
- * itself is told of what it had not been handed.
+ * itself is told of what it had not been handed. An owner that seeks back has the end before it again, and perhaps the
+ * beginning: what lies at its place and beyond is not missed, and may be again.
  */
 #include "lane/lane.h"
 
@@ -73,7 +74,7 @@ uint64_t lw__slot_missed(const struct lw__slot *slot) {
     struct lw__place place;
     if (!lw__cursor_load(&slot->cursor, &place) || !is_pending(slot, &place)) return 0;
     uint64_t to = lw__load(&slot->missed_to), from = lw__load(&slot->missed) - 1;
-    if (!to) to = place.number;
+    if (!to || place.number < to) to = place.number;
     return to > from ? to - from : 0;
 }
 
@@ -87,12 +88,12 @@ void lw__slot_cut_missed(struct lw__slot *slot, uint64_t number) {
     lw__store_release(&slot->missed, number < lw__load(&slot->missed_to) ? number + 1 : 0);
 }
 
-/* The place is about to move on from where it is. What is pending already began earlier. */
+/* The place is about to move on from where it is. What is pending already began earlier, unless the owner sought back. */
 static void note_missed(struct lw__slot *slot, const struct lw__place *place) {
-    bool pending = is_pending(slot, place);
-    if (!pending) lw__store_release(&slot->missed, 0);
+    bool begins = !is_pending(slot, place) || place->number < lw__load(&slot->missed) - 1;
+    if (begins) lw__store_release(&slot->missed, 0);
     lw__store_release(&slot->missed_to, 0);
-    if (!pending) lw__store_release(&slot->missed, place->number + 1);
+    if (begins) lw__store_release(&slot->missed, place->number + 1);
 }
 
 /* What is to be held now: our place, or what was handed out last, or what there is. */

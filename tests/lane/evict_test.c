@@ -347,6 +347,41 @@ static void a_durable_one_is_told_by_whichever_heir_comes(void **state) {
     }
 }
 
+/* What it held when it was evicted it releases in part, and then it seeks back to before that: what it passes from there on
+ * is missed from there on. */
+static void a_durable_one_that_sought_back_misses_from_there(void **state) {
+    (void)state;
+    struct t_lane t = t_lane_make(RING, 4, 0);
+    struct lw__writer w;
+    struct lw__reader r;
+    struct lw_msg m, released;
+    t_write_as(&w, &t.lane, WRITER);
+    make_durable_lagging(&r, &t.lane, 8192);
+    write_up_to(&w, RING / 2);
+    for (int k = 0; k < 400; k++) assert_int_equal(t_copy_next(&r, &m), 1);
+    released = m;
+    while (t_copy_next(&r, &m) == 1) {
+    }
+    write_up_to(&w, RING + RING / 8);
+    assert_true(is_evicted(&r));
+    assert_int_equal(t_copy_next(&r, &m), 1); /* nothing lost: all of it was handed out */
+    assert_int_equal(lw__slot_missed(r.slot), m.number);
+    lw__slot_cut_missed(r.slot, released.number + 1);
+    assert_int_equal(lw__slot_missed(r.slot), m.number - released.number - 1);
+    assert_int_equal(lw__reader_seek(&r, LW_FROM_OLDEST, 0, &t_owners), 0);
+    uint64_t back = r.rx.number;
+    assert_true(back < released.number);
+    assert_int_equal(lw__slot_missed(r.slot), 0); /* all of that comes again */
+    lw__reader_free_copies(&r);
+    t_owner_set(READER, false);
+    write_up_to(&w, w.tx.pos + 2 * RING);
+    assert_int_equal(t_copy_inherit(&r, &t.lane, "d", HEIR, LW__SLOT_LAG, 8192), 0);
+    assert_int_equal(lw__slot_missed(r.slot), r.rx.number - back);
+    t_copy_leave(&r);
+    t_owner_set(READER, true);
+    t_lane_end(&t);
+}
+
 /* From a lag to none and back between two heirs. */
 static void the_next_of_a_name_may_have_another_policy(void **state) {
     (void)state;
@@ -557,6 +592,7 @@ int main(void) {
         t_test(one_that_lost_something_is_told_once_and_goes_on_with_room),
         t_test(messages_held_while_it_was_evicted_can_be_released),
         t_test(a_durable_one_is_told_by_whichever_heir_comes),
+        t_test(a_durable_one_that_sought_back_misses_from_there),
         t_test(the_next_of_a_name_may_have_another_policy),
         t_test(a_dead_one_is_never_evicted_before_its_age),
         t_test(the_age_of_a_dead_one_counts_from_when_somebody_sees_it),

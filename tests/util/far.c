@@ -115,9 +115,9 @@ static void on_down(struct self *s, const struct lw_event *e) {
     struct far_told *t = &s->page->told;
     int code;
     const char *reason = lw_link_reason(e->link, &code);
-    t->code = e->code;
-    t->reason_code = code;
-    snprintf(t->reason, sizeof t->reason, "%s", reason);
+    snprintf(t->reason, sizeof t->reason, "%s", reason); /* first: the test waits for the codes and then reads it */
+    __atomic_store_n(&t->reason_code, code, __ATOMIC_RELEASE);
+    __atomic_store_n(&t->code, e->code, __ATOMIC_RELEASE);
     set(&t->downs, t->downs + 1);
 }
 
