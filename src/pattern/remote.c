@@ -28,7 +28,7 @@
 #include "pattern/ring.h"
 
 enum {
-    CHUNK = 256 << 10, /* bytes in one, unless a batch is longer */
+    CHUNK = 256 << 10, /* bytes in one, unless a batch is longer, or with a little more it is all */
     WORTH = 64 << 10,  /* so many bytes are sent without waiting for more */
     READS =
         256 << 10, /* bytes at one look: others want their turn, and the user may as well take what is in the cache */
@@ -96,6 +96,7 @@ void lw__remote_farewell(struct lw__remote *r) {
     if (!r->conn || r->conn->connecting) return;
     if (r->greeted && !r->up) lw__remote_answer(r);
     if (!r->conn) return;
+    if (!r->up) lw__conn_write(r->conn); /* a refusal: nothing else goes before both have greeted */
     lw__remote_flush(r);
     bool said = r->conn && lw__side_read(lw__link_mine(r->link), &s, text);
     if (said && s.what == LW__SAYS_CLOSED) { /* a refusal stays; and who said nothing just goes */
@@ -182,7 +183,7 @@ static void owe(struct lw__remote *r) {
 #ifdef LW_PLANT_CONSUMED_IS_RECEIVED
     consumed = (struct lw__place){.pos = m->tx.pos, .number = m->tx.number};
 #endif
-    r->ack_due |= consumed.pos - r->lanes[r->in].told >= m->lane->ring / 8;
+    r->ack_due |= consumed.pos - r->lanes[r->in].told >= m->lane->ring / 4;
     lw__wire_owe(&r->conn->wire, r->in, m->tx.pos, consumed.pos, consumed.number, r->window);
 }
 
@@ -210,14 +211,13 @@ void lw__remote_rest(struct lw__remote *r) {
 static bool cut_chunk(const struct lw__remote *r, struct lw__place *cut) {
     const struct lw__writer *w = &r->link->ends.out->writer;
     const struct lw__wire_lane *lane = &r->lanes[r->out];
-    uint64_t half = w->lane->ring / 2, most = half < CHUNK ? half : CHUNK, limit = lane->at + most;
     struct lw__place at = {.pos = lane->at, .number = lane->number};
-    if (limit > lane->window) limit = lane->window;
+    uint64_t half = lane->at + w->lane->ring / 2, limit = lane->at + CHUNK, all = limit + CHUNK / 4;
+    uint64_t most = half < lane->window ? half : lane->window; /* what may be in one */
     *cut = (struct lw__place){.pos = w->tx.pos, .number = w->tx.number};
-    if (cut->pos <= limit) return true;
-    if (lw__lane_cut(w->lane, &at, limit, cut)) return true;
-    limit = lane->at + half; /* one batch that is longer */
-    return lw__lane_cut_first(w->lane, &at, limit < lane->window ? limit : lane->window, cut);
+    if (cut->pos <= most && cut->pos <= all) return true;
+    if (lw__lane_cut(w->lane, &at, limit < most ? limit : most, cut)) return true;
+    return lw__lane_cut_first(w->lane, &at, most, cut); /* one batch that is longer */
 }
 
 static bool next_chunk(struct lw__remote *r) {
@@ -295,7 +295,7 @@ void lw__remote_released(struct lw__source *source) {
     const struct lw__wire_lane *lane = &r->lanes[r->in];
     if (r->up && r->draining) lw__source_attend(source); /* that may have been the last one */
     if (!r->up || !lane->announced || r->conn->full) return;
-    if (r->link->ends.in->reader.rx.head - lane->told < lane->ring / 8) {
+    if (r->link->ends.in->reader.rx.head - lane->told < lane->ring / 4) {
         pay_soon(r);
         return;
     }
