@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * base/crc32c.c - CRC-32C by tables, and by the instructions of x86-64 (SSE4.2) and AArch64 (CRC32).
+ * base/crc32c.c - CRC-32C by tables, by the instructions of x86-64 (SSE4.2) and AArch64 (CRC32), and by wide carry-less
+ * multiplication (VPCLMULQDQ with AVX-512).
  *
  * Bytes are the coefficients of a polynomial over bits, and the register is what is left of it modulo P. Everything is
- * reflected: the lowest bit of a word is the highest power. Both ways take eight bytes a step.
+ * reflected: the lowest bit of a word is the highest power. The first two ways take eight bytes a step.
  *
  * Tables: eight bytes are looked up at once, in one table for each place that a byte can have among them.
  *
@@ -16,6 +17,23 @@
  * exclusive or). That is one carry-less multiplication each. Its product is left to the crc instruction to reduce, which
  * multiplies by x^32, and two reflected words give a product that is one bit off: so the factors are x^(2n-33) and
  * x^(n-33). They are constants, so only some lengths are used.
+ *
+ * Wide: a register of 512 bits is four pairs of words, high and low, the high one first in memory. What lies D bits before
+ * the end is worth x^D times as much, so a register is added to the one D bits after it when it was multiplied by x^D. That
+ * may be done modulo P: each word by a constant below 2^32, and the sum of the two products is a pair again. The high word
+ * is 64 bits further from the end than the low one, and the 33 of above are in both:
+ *
+ *     high by x^(D+64-33) = x^(D+31), low by x^(D-33), modulo P
+ *
+ * Eight registers are added to the next eight (D = 4096), so that none waits for another. They are folded in halves (2048,
+ * 1024, 512), the four pairs of the last one are added to its end (384, 256, 128), and the crc instruction does the rest.
+ *
+ * Then the multiplier is busy and the crc instruction is not. So in long input they share the work:
+ *
+ *     | V: eight registers a round | A | B | C: eight words a round each |
+ *
+ * With n = 64 * words again, V ends 3n bits from the end, A 2n and B n, and what came before V all their bits.
+ * Eight words fit a processor that multiplies 512 bits in two cycles each (Zen 5); one that needs a cycle would want five.
  */
 #include "base/crc32c.h"
 
@@ -74,8 +92,7 @@ uint32_t lw__crc32c_portable(uint32_t crc, const void *data, size_t size) {
 /* ---- instructions ------------------------------------------------------------------------------------------------ */
 
 #if defined __x86_64__
-#include <nmmintrin.h>
-#include <wmmintrin.h>
+#include <immintrin.h>
 
 #define HARDWARE __attribute__((target("sse4.2,pclmul")))
 
@@ -185,9 +202,158 @@ HARDWARE static uint32_t by_instructions(uint32_t crc, const void *data, size_t 
 }
 #endif
 
+/* ---- wide -------------------------------------------------------------------------------------------------------- */
+
+#if defined __x86_64__
+#define WIDE __attribute__((target("avx512f,vpclmulqdq,sse4.2,pclmul")))
+#define WIDE_INLINE WIDE __attribute__((always_inline)) static inline
+
+/* x_N is x^N modulo P. */
+#define POWER(n, rest) static const uint32_t x_##n = rest;
+LW__CRC32C_POWERS(POWER)
+#undef POWER
+
+struct four {
+    __m512i a, b, c, d;
+};
+
+/* To multiply the two words of each pair by. */
+WIDE_INLINE __m512i factors(uint32_t high, uint32_t low) {
+    return _mm512_broadcast_i32x4(_mm_set_epi64x(low, high));
+}
+
+WIDE_INLINE __m512i load(const unsigned char *at) {
+    return _mm512_loadu_si512(at);
+}
+
+/* Multiplies `sum` and adds it to `next`. 0x96 is the table of an exclusive or of three. */
+WIDE_INLINE __m512i fold(__m512i sum, __m512i by, __m512i next) {
+    __m512i high = _mm512_clmulepi64_epi128(sum, by, 0x00), low = _mm512_clmulepi64_epi128(sum, by, 0x11);
+    return _mm512_ternarylogic_epi64(high, low, next, 0x96);
+}
+
+WIDE_INLINE struct four load_four(const unsigned char *at) {
+    return (struct four){load(at), load(at + 64), load(at + 128), load(at + 192)};
+}
+
+WIDE_INLINE struct four fold_four(struct four sum, __m512i by, struct four next) {
+    return (struct four){fold(sum.a, by, next.a), fold(sum.b, by, next.b), fold(sum.c, by, next.c),
+                         fold(sum.d, by, next.d)};
+}
+
+/* The register after these 64 bytes. The last pair stays as it is: it is multiplied by nothing, and added. */
+WIDE_INLINE uint64_t finish(__m512i sum) {
+    __m512i by = _mm512_set_epi64(0, 0, x_95, x_159, x_223, x_287, x_351, x_415);
+    __m512i pairs = fold(sum, by, _mm512_maskz_mov_epi64(0xc0, sum));
+    __m256i two = _mm256_xor_si256(_mm512_castsi512_si256(pairs), _mm512_extracti64x4_epi64(pairs, 1));
+    __m128i one = _mm_xor_si128(_mm256_castsi256_si128(two), _mm256_extracti128_si256(two, 1));
+    uint64_t high = (uint64_t)_mm_cvtsi128_si64(one), low = (uint64_t)_mm_extract_epi64(one, 1);
+    return step8(step8(0, high), low);
+}
+
+/* ... and after `size` more, less than 256 and a multiple of 64. */
+WIDE_INLINE uint64_t finish_four(struct four sum, const unsigned char *at, size_t size) {
+    __m512i by_1024 = factors(x_1055, x_991), by_512 = factors(x_543, x_479);
+    __m512i a = fold(sum.a, by_1024, sum.c), b = fold(sum.b, by_1024, sum.d);
+    if (size & 128) {
+        a = fold(a, by_1024, load(at));
+        b = fold(b, by_1024, load(at + 64));
+        at += 128;
+    }
+    a = fold(a, by_512, b);
+    return finish(size & 64 ? fold(a, by_512, load(at)) : a);
+}
+
+enum { FOLDED = 256 }; /* what is shorter is faster in words */
+
+/* Of FOLDED bytes or more, a multiple of 64. */
+WIDE static uint64_t folded(uint64_t crc, const unsigned char *at, size_t size) {
+    __m512i by_2048 = factors(x_2079, x_2015), by_4096 = factors(x_4127, x_4063);
+    struct four sum = load_four(at);
+    sum.a = _mm512_xor_si512(sum.a, _mm512_zextsi128_si512(_mm_cvtsi64_si128((int64_t)crc)));
+    at += 256, size -= 256;
+    if (size >= 256) {
+        struct four more = load_four(at);
+        for (at += 256, size -= 256; size >= 512; at += 512, size -= 512) {
+            sum = fold_four(sum, by_4096, load_four(at));
+            more = fold_four(more, by_4096, load_four(at + 256));
+        }
+        sum = fold_four(sum, by_2048, more);
+    }
+    if (size >= 256) {
+        sum = fold_four(sum, by_2048, load_four(at));
+        at += 256, size -= 256;
+    }
+    return finish_four(sum, at, size);
+}
+
+enum { ROUNDS = 16, APART = ROUNDS * 64, SHARED = ROUNDS * 512 + 3 * APART };
+
+/* The registers of A, B and C. */
+struct others {
+    uint64_t a, b, c;
+};
+
+WIDE_INLINE struct others step(struct others sum, const unsigned char *at) {
+    return (struct others){step8(sum.a, load64(at)), step8(sum.b, load64(at + APART)),
+                           step8(sum.c, load64(at + 2 * APART))};
+}
+
+WIDE_INLINE struct others step_four(struct others sum, const unsigned char *at) {
+    return step(step(step(step(sum, at), at + 8), at + 16), at + 24);
+}
+
+WIDE static uint64_t shared(uint64_t crc, const unsigned char *at) {
+    __m512i none = _mm512_setzero_si512(), by_4096 = factors(x_4127, x_4063);
+    struct four sum = {none, none, none, none}, more = sum;
+    struct others others = {0, 0, 0};
+    const unsigned char *word = at + ROUNDS * 512;
+    for (const unsigned char *end = word; at < end; at += 512, word += 64) {
+        sum = fold_four(sum, by_4096, load_four(at));
+        others = step_four(others, word);
+        more = fold_four(more, by_4096, load_four(at + 256));
+        others = step_four(others, word + 32);
+    }
+    uint64_t wide = finish_four(fold_four(sum, factors(x_2079, x_2015), more), at, 0);
+    uint64_t before = product(crc, x_90079) ^ product(wide, x_24543);
+    return step8(0, before ^ product(others.a, x_16351) ^ product(others.b, x_8159)) ^ others.c;
+}
+
+/* What does not fill a register goes first: the other registers do not wait for it. */
+WIDE static uint32_t long_one(uint32_t crc, const void *data, size_t size) {
+    const unsigned char *at = data;
+    uint64_t now = ~crc;
+    for (; size >= SHARED; at += SHARED, size -= SHARED) now = shared(now, at);
+    if (size < FOLDED) {
+        _mm256_zeroupper(); /* not all compilers do so before they jump: what comes would be slow, the caller as well */
+        return by_instructions(~(uint32_t)now, at, size);
+    }
+    size_t odd = size % 64;
+    now = rest(now, at, odd);
+    return ~(uint32_t)folded(now, at + odd, size - odd);
+}
+
+/* A function of its own, without what a long one wants on its stack. */
+static uint32_t by_folding(uint32_t crc, const void *data, size_t size) {
+    return size < FOLDED ? by_instructions(crc, data, size) : long_one(crc, data, size);
+}
+
+/* The built-in asks the system, too, whether it keeps the wide registers (XGETBV). */
+static bool have_wide(void) {
+    return have_instructions() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("vpclmulqdq");
+}
+#endif
+
 lw__crc32c_fn *lw__crc32c_hardware(void) {
 #ifdef HARDWARE
     if (have_instructions()) return by_instructions;
+#endif
+    return NULL;
+}
+
+lw__crc32c_fn *lw__crc32c_wide(void) {
+#ifdef WIDE
+    if (have_wide()) return by_folding;
 #endif
     return NULL;
 }
@@ -199,8 +365,9 @@ static lw__crc32c_fn *chosen = choose;
 
 /* Threads that come here at once all store the same, and nothing else goes with it: no order is needed. */
 static uint32_t choose(uint32_t crc, const void *data, size_t size) {
-    lw__crc32c_fn *hardware = lw__crc32c_hardware();
-    lw__crc32c_fn *best = hardware ? hardware : lw__crc32c_portable;
+    lw__crc32c_fn *best = lw__crc32c_wide();
+    if (!best) best = lw__crc32c_hardware();
+    if (!best) best = lw__crc32c_portable;
     lw__store(&chosen, best);
     return best(crc, data, size);
 }

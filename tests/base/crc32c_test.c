@@ -14,16 +14,19 @@
 
 enum { LARGE = 1 << 20 };
 
-/* The chosen one, the tables and, where the processor has them, the instructions. */
-static size_t ways(lw__crc32c_fn *way[3]) {
-    way[0] = lw__crc32c;
-    way[1] = lw__crc32c_portable;
-    way[2] = lw__crc32c_hardware();
-    return way[2] ? 3 : 2;
+/* The chosen one, the tables and, where the processor has them, the instructions, plain and wide. */
+enum { WAYS = 4 };
+static size_t ways(lw__crc32c_fn *way[WAYS]) {
+    size_t count = 0;
+    way[count++] = lw__crc32c;
+    way[count++] = lw__crc32c_portable;
+    if (lw__crc32c_hardware()) way[count++] = lw__crc32c_hardware();
+    if (lw__crc32c_wide()) way[count++] = lw__crc32c_wide();
+    return count;
 }
 
 #define FOR_EACH_WAY(way)                                                                                              \
-    lw__crc32c_fn *t_ways[3], **t_end = t_ways + ways(t_ways);                                                         \
+    lw__crc32c_fn *t_ways[WAYS], **t_end = t_ways + ways(t_ways);                                                      \
     for (lw__crc32c_fn **t_at = t_ways, *way; t_at < t_end && (way = *t_at); t_at++)
 
 /* The definition: a division, bit by bit. Register in, register out, without the inversions. */
@@ -103,19 +106,27 @@ static void nothing_leaves_the_checksum_as_it_was(void **state) {
     }
 }
 
-static void every_size_to_4096_at_every_alignment(void **state) {
-    enum { MOST = 4096 };
-    unsigned char *data = random_data(MOST + 8);
+static void every_size(size_t most, size_t alignments) {
+    unsigned char *data = random_data(most + 64 + alignments), *line = data + (-(uintptr_t)data & 63);
     uint32_t begin = (uint32_t)t_random();
-    (void)state;
-    for (size_t off = 0; off < 8; off++) {
+    for (size_t off = 0; off < alignments; off++) {
         uint32_t rest = ~begin; /* of the first `size` bytes */
-        for (size_t size = 0; size <= MOST; size++) {
-            FOR_EACH_WAY(crc32c) assert_int_equal(crc32c(begin, data + off, size), ~rest);
-            rest = divide(rest, data[off + size]);
+        for (size_t size = 0; size <= most; size++) {
+            FOR_EACH_WAY(crc32c) assert_int_equal(crc32c(begin, line + off, size), ~rest);
+            rest = divide(rest, line[off + size]);
         }
     }
     free(data);
+}
+
+static void every_size_to_4096_at_every_place_in_a_word(void **state) {
+    (void)state;
+    every_size(4096, 8);
+}
+
+static void every_size_to_1100_at_every_place_in_a_line(void **state) {
+    (void)state;
+    every_size(1100, 64);
 }
 
 static void large_ones_of_random_sizes(void **state) {
@@ -129,18 +140,36 @@ static void large_ones_of_random_sizes(void **state) {
     free(data);
 }
 
-/* Where hardware cuts long input: 24 bytes times a number of words. */
+/* Where the instructions cut long input (24 bytes times a number of words), and where the wide way goes on in another way:
+ * by what it shares with them (11,264 bytes), and by halves of 512 after it. */
 static void sizes_beside_those_of_the_cuts(void **state) {
-    static const size_t words[] = {8, 20, 40, 160, 640, 1280};
-    unsigned char *data = random_data(1280 * 24 + 16);
+    static const size_t sizes[] = {192,   480,   960,   3840,  15360,        30720,        11264,       11264 + 256,
+                                   11776, 22528, 33792, 22784, 22528 + 3840, 22528 + 5632, 33792 + 7680};
+    enum { BESIDE = 72 };
+    unsigned char *data = random_data(45000);
     (void)state;
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
-        for (size_t size = words[i] * 24 - 16; size <= words[i] * 24 + 16; size++) {
-            uint32_t want = by_definition(0, data, size);
-            FOR_EACH_WAY(crc32c) assert_int_equal(crc32c(0, data, size), want);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        uint32_t begin = (uint32_t)t_random(), crc = by_definition(begin, data, sizes[i] - BESIDE);
+        for (size_t size = sizes[i] - BESIDE; size <= sizes[i] + BESIDE; size++) {
+            FOR_EACH_WAY(crc32c) assert_int_equal(crc32c(begin, data, size), crc);
+            crc = by_definition(crc, data + size, 1);
         }
     }
     free(data);
+}
+
+/* x^n modulo P by the definition: n times x, which is a zero bit more. The highest bit is x^0. */
+static uint32_t power(int n) {
+    uint32_t rest = 0x80000000;
+    while (n--) rest = rest >> 1 ^ (rest & 1 ? 0x82f63b78 : 0);
+    return rest;
+}
+
+static void the_constants_of_the_wide_way_are_powers_of_x(void **state) {
+    (void)state;
+#define IS_POWER(n, rest) assert_int_equal(power(n), rest);
+    LW__CRC32C_POWERS(IS_POWER)
+#undef IS_POWER
 }
 
 /* Pieces that were checked in different ways count as well. */
@@ -149,7 +178,7 @@ static void goes_on_where_it_stopped(void **state) {
     uint32_t want = by_definition(0, data, LARGE);
     (void)state;
     for (int64_t n = t_loops(100); n; n--) {
-        lw__crc32c_fn *way[3];
+        lw__crc32c_fn *way[WAYS];
         size_t count = ways(way);
         uint32_t crc = 0;
         for (size_t at = 0, piece; at < LARGE; at += piece) {
@@ -183,9 +212,11 @@ int main(void) {
         cmocka_unit_test(threads_that_choose_at_once_all_get_it_right),
         cmocka_unit_test(every_way_gives_the_known_answers),
         cmocka_unit_test(nothing_leaves_the_checksum_as_it_was),
-        cmocka_unit_test(every_size_to_4096_at_every_alignment),
+        cmocka_unit_test(every_size_to_4096_at_every_place_in_a_word),
+        cmocka_unit_test(every_size_to_1100_at_every_place_in_a_line),
         cmocka_unit_test(large_ones_of_random_sizes),
         cmocka_unit_test(sizes_beside_those_of_the_cuts),
+        cmocka_unit_test(the_constants_of_the_wide_way_are_powers_of_x),
         cmocka_unit_test(goes_on_where_it_stopped),
         cmocka_unit_test(reads_nothing_before_or_after),
     };
