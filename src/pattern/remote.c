@@ -33,10 +33,9 @@ enum {
     READS =
         256 << 10, /* bytes at one look: others want their turn, and the user may as well take what is in the cache */
     HURRY =
-        1 << 16 /* cycles, some 20 us: a message that comes so long after the last one that went is not waited with */
+        1 << 16, /* cycles, some 20 us: a message that comes so long after the last one that went is not waited with */
+    BREATH = 1 << 13 /* cycles, some 3 us */
 };
-
-#define SEND_AFTER LW_MS(1) /* what was held back goes after so long at the latest, if the thread waits at all */
 
 /* ---- the end of a connection --------------------------------------------------------------------------------------- */
 
@@ -162,7 +161,10 @@ void lw__remote_due(struct lw__remote *r, int64_t now) {
     }
     if (r->send_at <= now) {
         r->send_at = INT64_MAX;
-        lw__remote_flush(r);
+        if (r->conn && r->conn->full)
+            lw__remote_drive(r);
+        else
+            lw__remote_flush(r);
     }
     if (r->conn && r->beat_at <= now) beat(r, now);
     lw__remote_schedule(r);
@@ -244,10 +246,23 @@ static int write_all(struct lw__remote *r) {
     return rc;
 }
 
+/* A thread that waits on something else than the group is not told that a full socket takes more: it tries now and then,
+ * ever more seldom. */
+static void try_later(struct lw__remote *r) {
+    if (!r->conn->full) r->full_pause = LW__SEND_AFTER;
+    if (!r->conn->full || r->send_at != INT64_MAX) return;
+    r->send_at = lw__now() + r->full_pause;
+    if (r->full_pause < LW__BEAT) r->full_pause *= 2;
+    lw__remote_schedule(r);
+}
+
 static void watch(struct lw__remote *r) {
     bool wants_out = r->conn->full || r->conn->connecting;
     int rc = lw__source_watch(&r->link->source, r->conn->fd, wants_out ? EPOLLIN | EPOLLOUT : EPOLLIN);
-    if (rc) lw__remote_lose(r, rc, "watching the connection: %s", strerror(-rc));
+    if (rc)
+        lw__remote_lose(r, rc, "watching the connection: %s", strerror(-rc));
+    else
+        try_later(r);
 }
 
 void lw__remote_flush(struct lw__remote *r) {
@@ -269,7 +284,7 @@ static struct lw__remote *remote_of(struct lw__source *source) {
 static void hold_back(struct lw__remote *r) {
     lw__source_attend(&r->link->source);
     if (r->send_at != INT64_MAX) return;
-    r->send_at = lw__now() + SEND_AFTER;
+    r->send_at = lw__now() + LW__SEND_AFTER;
     lw__remote_schedule(r);
 }
 
@@ -405,9 +420,16 @@ static bool is_quiet(const struct lw__remote *r) {
            r->mirror->writer.tx.pos == in->received && lw__side_turn(lw__link_mine(link)) == r->said;
 }
 
+/* While the other side fills our socket, each look at it holds the filling up: so in the middle of a chunk, where nothing
+ * can be done yet with what came, there is a pause after a look that found the socket empty. */
+static bool takes_a_breath(const struct lw__remote *r) {
+    return r->conn->wire.dest && lw__cycles() - r->emptied < BREATH;
+}
+
 static bool read_all(struct lw__remote *r) {
     const struct lw__wire *w = &r->conn->wire;
     bool more = true;
+    if (takes_a_breath(r)) return true;
     if (w->in_at != w->in_end && !r->refused && !take_events(r)) return false; /* what came with HELLO */
     for (int64_t sum = 0, got; sum < READS && more; sum += got) {
         got = lw__conn_read(r->conn, &more);
@@ -415,13 +437,16 @@ static bool read_all(struct lw__remote *r) {
             lw__remote_lose(r, (int)got, "%s", got == LW_ECLOSED ? "the connection was closed" : strerror((int)-got));
             return false;
         }
-        if (got == 0) return true;
+        if (got == 0) break;
         if (r->refused)
             ignore(&r->conn->wire);
         else if (!take_events(r))
             return false;
     }
-    if (more) lw__source_attend(&r->link->source);
+    if (more)
+        lw__source_attend(&r->link->source);
+    else
+        r->emptied = lw__cycles();
     return true;
 }
 

@@ -30,6 +30,7 @@ enum { LW__UP_ID, LW__DOWN_ID, LW__REMOTE_LANES };
 #define LW__BEAT LW_SEC(2)      /* something is said at least so often ... */
 enum { LW__SILENT_BEATS = 4 };  /* ... and who says nothing for so many of them is gone */
 #define LW__ACK_AFTER LW_MS(20) /* what is owed goes alone after so long. (A shorter sleep costs who sleeps some us) */
+#define LW__SEND_AFTER LW_MS(1) /* what was held back goes after so long at the latest, if the thread waits at all */
 #define LW__RETRY_FIRST LW_MS(20) /* pauses between tries to connect, twice as long each time, up to ... */
 #define LW__RETRY_MOST LW_SEC(5)
 #define LW__CONNECT_WITHIN LW_SEC(5)
@@ -58,6 +59,7 @@ struct lw__remote {
     bool refused;                       /* client: by the application there: the connection stays until it closes it */
     bool ack_due;
     uint64_t flushed; /* when, in cycles */
+    uint64_t emptied; /* when the socket was empty last, in cycles */
     uint64_t said;    /* turn of our page that the other side has */
     uint64_t told_to; /* consumed, as the window was moved last */
     uint64_t window;
@@ -71,6 +73,7 @@ struct lw__remote {
     uint64_t ring_most; /* client: bytes that a server may have here unasked */
     unsigned silent;
     int64_t beat_at, ack_at, send_at, retry_at, give_up_at; /* INT64_MAX: never */
+    int64_t full_pause;                                     /* before a full socket is tried again */
     int64_t patience;                                       /* ns of silence */
     /* client */
     struct lw__address address;

@@ -161,6 +161,7 @@ int lw__remote_attach(struct lw_link *link) {
     r->out = link->root == LW__HERE ? LW__DOWN_ID : LW__UP_ID;
     r->in = link->root == LW__HERE ? LW__UP_ID : LW__DOWN_ID;
     r->beat_at = r->ack_at = r->send_at = r->retry_at = r->give_up_at = INT64_MAX;
+    r->full_pause = LW__SEND_AFTER;
     int rc = open_half(r);
     if (rc) return rc;
     link->ends.out->sent = lw__remote_sent;

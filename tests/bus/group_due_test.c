@@ -5,8 +5,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#include "bus/group.h"
 #include "bus/wait.h"
+#include "util/fake_source.h"
 #include "util/group_util.h"
 
 /* Counts, and tells what it was told. */
@@ -58,21 +58,7 @@ static bool peek(struct lw__source *s) {
     return fake_of(s)->always;
 }
 
-static void park(struct lw__source *s, bool on) {
-    (void)s, (void)on;
-}
-
-static void bell(struct lw__source *s, uint64_t word) {
-    (void)s, (void)word;
-}
-
-static bool tick(struct lw__source *s, int64_t now) {
-    (void)s, (void)now;
-    return false;
-}
-
-static const struct lw__source_ops ops = {
-    .look = look, .peek = peek, .park = park, .bell = bell, .tick = tick, .due = due};
+static const struct lw__source_ops ops = {.look = look, .peek = peek, .due = due, TG_NO_LANES};
 
 static void fake_open(struct fake *f, struct lw_bus *bus, struct lw_group *g) {
     *f = (struct fake){.always = false};

@@ -9,8 +9,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "bus/group.h"
 #include "bus/wait.h"
+#include "util/fake_source.h"
 #include "util/group_util.h"
 #include "util/seccomp.h"
 
@@ -57,26 +57,12 @@ static bool peek(struct lw__source *s) {
     return fake_of(s)->always;
 }
 
-static void park(struct lw__source *s, bool on) {
-    (void)s, (void)on;
-}
-
-static void bell(struct lw__source *s, uint64_t word) {
-    (void)s, (void)word;
-}
-
-static bool tick(struct lw__source *s, int64_t now) {
-    (void)s, (void)now;
-    return false;
-}
-
 static void drive(struct lw__source *s) {
     fake_of(s)->drives++;
     take(fake_of(s));
 }
 
-static const struct lw__source_ops ops = {
-    .look = look, .peek = peek, .park = park, .bell = bell, .tick = tick, .drive = drive};
+static const struct lw__source_ops ops = {.look = look, .peek = peek, .drive = drive, TG_NO_LANES};
 
 static void fake_open(struct fake *f, struct lw_bus *bus) {
     int fds[2];
