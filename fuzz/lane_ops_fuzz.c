@@ -317,7 +317,7 @@ static void do_commit(struct handle *h) {
     uint64_t len = length();
     uint16_t type = byte();
     int64_t want = len < m.held ? (int64_t)m.tail : LW_ESTATE, got;
-    if (len < h->w.tx.held && h->w.tx.edge_after)
+    if (len < h->w.tx.held)
         got = lw_pub_commit((struct lw_pub *)(void *)&h->w, type, len);
     else
         got = lw__writer_commit(&h->w, type, len);

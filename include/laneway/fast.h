@@ -52,9 +52,9 @@ struct lw__tx {
     uint64_t mask;             /* ring size - 1 */
     uint64_t number;           /* of the next record */
     struct lw__cursor *cursor; /* the log's tail */
-    uint64_t held;             /* bytes reserved plus 1; 0: no reservation */
+    uint64_t held;             /* bytes reserved inline plus 1; 0: none, or the slow path's */
     uint64_t *section;         /* shared topic: our mark "inside", in our slot. NULL: exclusive */
-    uint64_t edge_after;       /* `edge` to restore at commit; 0: the commit is the slow path's */
+    uint64_t edge_after;       /* what `edge` is when nothing is reserved */
     uint64_t *lock;            /* shared topic: the lane's lock word ... */
     uint64_t biased;           /* ... which has this value as long as we may go in by marking our slot alone */
     uint64_t sent;             /* shared topic: messages so far, times 2: what `section` is outside */
@@ -69,6 +69,8 @@ struct lw__rx {
     uint64_t pos;              /* the next record to hand out */
     uint64_t number;           /* its number */
     uint64_t head;             /* everything before is released */
+    uint64_t usual;            /* length of the record before ... */
+    uint64_t size;             /* ... and its bytes with header and padding */
     uint64_t max;              /* largest length to believe */
     uint64_t looks;            /* so often an empty ring may be told without asking the slow path */
     struct lw__cursor *cursor; /* this reader's place */
@@ -205,7 +207,6 @@ LW_INLINE int lw_pub_reserve(struct lw_pub *pub, void **data, size_t len, int64_
         return lw__pub_reserve_slow(pub, data, len, timeout);
     *data = tx->ring + (tx->pos & tx->mask) + 8;
     tx->held = len + 1;
-    tx->edge_after = tx->edge;
     tx->edge = 0; /* whatever is called before the commit takes the slow path, which refuses it */
     return 0;
 }
@@ -213,7 +214,7 @@ LW_INLINE int lw_pub_reserve(struct lw_pub *pub, void **data, size_t len, int64_
 LW_INLINE int64_t lw_pub_commit(struct lw_pub *pub, uint16_t type, size_t len) {
     struct lw__tx *tx = (struct lw__tx *)(void *)pub;
     uint64_t pos = tx->pos;
-    if (LW__UNLIKELY(len >= tx->held || !tx->edge_after)) return lw__pub_commit_slow(pub, type, len);
+    if (LW__UNLIKELY(len >= tx->held)) return lw__pub_commit_slow(pub, type, len);
     tx->held = 0;
     tx->edge = tx->edge_after;
     lw__tx_publish(tx, tx->ring + (pos & tx->mask), pos + lw__record_size(len), lw__header(len, type, LW__COMMITTED));
@@ -233,7 +234,13 @@ LW_INLINE int lw_sub_next(struct lw_sub *sub, struct lw_msg *msg, int64_t timeou
         rx->looks--;
         return LW_EEMPTY;
     }
-    rx->pos = pos + lw__record_size(len);
+    /* Mostly it is as long as the one before: with that for a guess the processor looks for the next header before this
+     * one has come. */
+    if (len != rx->usual) {
+        rx->usual = len;
+        rx->size = lw__record_size(len);
+    }
+    rx->pos = pos + rx->size;
     msg->data = here + 8;
     msg->len = len;
     __atomic_store_n(&msg->position, pos, __ATOMIC_RELAXED); /* as words, not as a pair: see struct lw__tx */

@@ -125,7 +125,8 @@ struct lw__writer {
     uint32_t slowest; /* slot that held back last */
     uint64_t evicted; /* readers that we evicted */
     uint64_t spare;   /* the next record needs so much more room than it takes: what others wait for is left to them */
-    uint64_t held_at; /* where the reservation lies */
+    uint64_t held;    /* bytes reserved by the slow path plus 1; 0: none */
+    uint64_t held_at; /* where that reservation lies */
     uint64_t fill;    /* batch: where the next record goes */
     uint64_t staged;  /* batch: records in it */
     uint64_t first;   /* batch: header of its first record, stored last */
@@ -133,6 +134,15 @@ struct lw__writer {
     struct lw__place from; /* shared: between here and tx.pos all is ours ... */
     struct lw__place done; /* ... and so much before: bytes, messages */
 };
+
+static inline bool lw__writer_holds(const struct lw__writer *w) {
+    return w->tx.held || w->held;
+}
+
+/* Every call takes the slow path, until that settles it. */
+static inline void lw__writer_divert(struct lw__writer *w) {
+    w->tx.edge = w->tx.edge_after = 0;
+}
 
 /* Makes an exclusive writer: takes the lock word for good and finds the end of the log. 0; LW_EWRITER with `holder`;
  * LW_ECORRUPT (holder: the position). */

@@ -149,7 +149,7 @@ static void count_ours(struct lw__writer *w) {
 
 static int enter_by_lock(struct lw__writer *w) {
     w->biased = false;
-    w->tx.edge = 0;
+    lw__writer_divert(w);
 #ifdef LW_PLANT_WAIT_THEN_TAKE
     int rc = revoke(w);
     if (rc) return rc;
@@ -321,7 +321,7 @@ static void give_up_bias(struct lw__writer *w) {
 
 void lw__writer_leave(struct lw__writer *w) {
     lw__writer_abort(w);
-    w->tx.edge = 0;
+    lw__writer_divert(w);
     if (w->slot) {
         give_up_bias(w);
         lw__slot_unpark(w->lane, w->slot);

@@ -78,7 +78,7 @@ void lw__reader_bind(struct lw__reader *r, struct lw__lane *lane, struct lw__slo
                              .copies = was.copies,
                              .large = was.large,
                              .large_size = was.large_size};
-    r->rx = (struct lw__rx){.max = lane->record_max,
+    r->rx = (struct lw__rx){.size = lw__record_size(0), .max = lane->record_max,
                             .cursor = lossy ? &slot->seen : &slot->cursor,
                             .wanted = lane->ctl->wanted,
                             .masks = lw__mask_words(lane)};

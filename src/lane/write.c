@@ -39,7 +39,7 @@ void lw__writer_settle(struct lw__writer *w) {
 #endif
     uint64_t edge = w->limit < boundary ? w->limit : boundary;
     if (w->lag_limit < edge) edge = w->lag_limit;
-    w->tx.edge = w->slow_only || (w->slot && !w->biased) ? 0 : edge;
+    w->tx.edge = w->tx.edge_after = w->slow_only || (w->slot && !w->biased) ? 0 : edge;
 }
 
 /* ---- the end of the log ------------------------------------------------------------------------------------------ */
@@ -73,7 +73,7 @@ int lw__writer_find_end(struct lw__writer *w) {
 /* ---- one record, or the next one of a batch ---------------------------------------------------------------------- */
 
 int lw__writer_reserve(struct lw__writer *w, void **data, uint64_t len) {
-    if (w->tx.held) return LW_ESTATE;
+    if (lw__writer_holds(w)) return LW_ESTATE;
 #ifndef LW_PLANT_SIZE_NOT_CHECKED
     if (len > w->lane->record_max) return LW_ETOOBIG;
 #endif
@@ -82,8 +82,8 @@ int lw__writer_reserve(struct lw__writer *w, void **data, uint64_t len) {
     int rc = lw__writer_room(w, end);
     if (rc) return rc;
     w->held_at = at;
-    w->tx.held = len + 1;
-    w->tx.edge = w->tx.edge_after = 0; /* whatever comes next comes here */
+    w->held = len + 1;
+    w->tx.edge = 0; /* whatever comes next comes here */
     *data = w->tx.ring + (at & w->tx.mask) + 8;
     return 0;
 }
@@ -94,11 +94,15 @@ static uint64_t *header_at(const struct lw__writer *w, uint64_t pos) {
 
 /* The inline reserve leaves held_at to us. */
 static uint64_t held_at(const struct lw__writer *w) {
-    return w->tx.edge_after ? w->tx.pos : w->held_at;
+    return w->tx.held ? w->tx.pos : w->held_at;
+}
+
+static bool fits(const struct lw__writer *w, uint64_t len) {
+    return len < (w->tx.held ? w->tx.held : w->held);
 }
 
 int lw__writer_stage(struct lw__writer *w, uint16_t type, uint64_t len) {
-    if (len >= w->tx.held) return LW_ESTATE;
+    if (!fits(w, len)) return LW_ESTATE;
     uint64_t at = held_at(w), header = lw__header(len, type, LW__COMMITTED | LW__MORE);
 #ifdef LW_PLANT_BATCH_FIRST_HEADER_FIRST
     lw__store(header_at(w, at), header);
@@ -109,12 +113,12 @@ int lw__writer_stage(struct lw__writer *w, uint16_t type, uint64_t len) {
         lw__store(header_at(w, at), header);
     w->last_at = at;
     w->fill = at + lw__record_size(len);
-    w->tx.held = w->tx.edge_after = 0;
+    w->tx.held = w->held = 0;
     return 0;
 }
 
 int64_t lw__writer_commit(struct lw__writer *w, uint16_t type, uint64_t len) {
-    if (len >= w->tx.held) return LW_ESTATE;
+    if (!fits(w, len)) return LW_ESTATE;
     uint64_t pos = w->tx.pos, at = held_at(w), end = at + lw__record_size(len);
     uint64_t last = lw__header(len, type, LW__COMMITTED);
     if (w->staged) {
@@ -123,14 +127,14 @@ int64_t lw__writer_commit(struct lw__writer *w, uint16_t type, uint64_t len) {
         last = w->first;
     }
     lw__tx_publish(&w->tx, header_at(w, pos), end, last);
-    w->staged = w->tx.held = w->tx.edge_after = 0;
+    w->staged = w->tx.held = w->held = 0;
     lw__writer_settle(w);
     return (int64_t)pos;
 }
 
 /* The last one staged becomes the last of the batch. */
 int64_t lw__writer_flush(struct lw__writer *w) {
-    if (w->tx.held || !w->staged) return LW_ESTATE;
+    if (lw__writer_holds(w) || !w->staged) return LW_ESTATE;
     uint64_t pos = w->tx.pos, no_more = ~(LW__MORE << 48);
     if (w->staged == 1)
         w->first &= no_more;
@@ -145,7 +149,7 @@ int64_t lw__writer_flush(struct lw__writer *w) {
 
 void lw__writer_abort(struct lw__writer *w) {
     if (w->slot) return; /* a shared one has nothing in place, and the tail is not ours here */
-    w->staged = w->tx.held = w->tx.edge_after = 0;
+    w->staged = w->tx.held = w->held = 0;
     lw__writer_settle(w);
 }
 
@@ -153,7 +157,7 @@ static int64_t send_inside(struct lw__writer *w, uint16_t type, const void *data
     void *place;
     int rc = lw__writer_reserve(w, &place, len);
     if (rc) {
-        if (!w->tx.held) lw__writer_settle(w);
+        if (!lw__writer_holds(w)) lw__writer_settle(w);
         return rc;
     }
 #ifdef LW_PLANT_COMMIT_BEFORE_COPY
@@ -166,7 +170,7 @@ static int64_t send_inside(struct lw__writer *w, uint16_t type, const void *data
 }
 
 int64_t lw__writer_send(struct lw__writer *w, uint16_t type, const void *data, uint64_t len) {
-    if (w->staged || w->tx.held) return LW_ESTATE;
+    if (w->staged || lw__writer_holds(w)) return LW_ESTATE;
     int rc = lw__writer_enter(w);
     if (rc) return rc;
     int64_t pos = send_inside(w, type, data, len);
@@ -206,7 +210,7 @@ static int64_t publish_batch(struct lw__writer *w, const struct lw_item *items, 
 }
 
 int64_t lw__writer_send_batch(struct lw__writer *w, const struct lw_item *items, size_t count) {
-    if (w->staged || w->tx.held || !count) return LW_ESTATE;
+    if (w->staged || lw__writer_holds(w) || !count) return LW_ESTATE;
     uint64_t size = batch_size(w, items, count);
     if (size > w->lane->ring / 2 - 8) return LW_ETOOBIG;
     int rc = lw__writer_enter(w);

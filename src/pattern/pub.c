@@ -95,7 +95,8 @@ static void want_room(struct lw_pub *pub, uint64_t size) {
 static void cut(struct lw__handle *handle) {
     struct lw_pub *pub = (struct lw_pub *)(void *)((char *)handle - offsetof(struct lw_pub, handle));
     pub->cut = true;
-    pub->writer.tx.edge = pub->writer.tx.edge_after = pub->writer.tx.held = 0; /* every call is now the slow path's */
+    lw__writer_divert(&pub->writer);
+    pub->writer.tx.held = 0;
     pub->writer.tx.section = NULL;
     lw__source_cut(&pub->source);
     if (pub->file.fd >= 0) close(pub->file.fd);
@@ -212,7 +213,7 @@ static int open_pub(struct lw_pub *pub, struct lw_bus *bus, const char *topic, c
     if (!rc) rc = open_named(pub, &opt.shape);
     if (!rc && pub->flags & LW_PUB_NEED_SUB) {
         pub->writer.slow_only = true;
-        pub->writer.tx.edge = 0;
+        lw__writer_divert(&pub->writer);
     }
     return rc;
 }
@@ -368,7 +369,7 @@ void lw__pub_tick(struct lw_pub *pub) {
 void lw__pub_veto(struct lw_pub *pub, int veto) {
     pub->veto = veto;
     pub->writer.slow_only = veto != 0;
-    if (veto && !pub->writer.tx.held) pub->writer.tx.edge = 0;
+    if (veto) lw__writer_divert(&pub->writer);
 }
 
 /* ---- waiting for room -------------------------------------------------------------------------------------------- */

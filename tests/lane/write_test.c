@@ -290,9 +290,9 @@ static void nothing_goes_inline_while_something_is_open(void **state) {
     assert_int_equal(lw_pub_reserve((struct lw_pub *)(void *)&w, &data, 20, 0), 0);
     assert_int_equal(w.tx.edge, 0);
     assert_int_equal(lw__writer_stage(&w, 0, 20), 0);
-    assert_true(w.tx.edge == 0 && w.tx.edge_after == 0);
+    assert_true(w.tx.edge == 0 && w.tx.held == 0);
     assert_int_equal(lw__writer_reserve(&w, &data, 20), 0);
-    assert_true(w.tx.edge == 0 && w.tx.edge_after == 0);
+    assert_true(w.tx.edge == 0 && w.tx.held == 0);
     assert_ok(lw__writer_commit(&w, 0, 20));
     assert_true(w.tx.edge > w.tx.pos + 100);
     w.slow_only = true;

@@ -134,7 +134,7 @@ int64_t t_send_in_place(struct lw__writer *w, uint64_t reserve, uint64_t len) {
     if (rc) return rc;
     t_fill(data, len, w->tx.number);
     uint16_t type = t_type(w->tx.number, len);
-    return w->tx.edge_after ? lw_pub_commit(as_pub(w), type, len) : lw__writer_commit(w, type, len);
+    return w->tx.held ? lw_pub_commit(as_pub(w), type, len) : lw__writer_commit(w, type, len);
 }
 
 int64_t t_send_batch(struct lw__writer *w, const uint64_t *len, unsigned count) {
