@@ -62,7 +62,8 @@ struct lw__source {
     uint64_t active;   /* turn of the group in which it last had something to do */
     int fd;            /* that it waits for as well; -1: none */
     uint32_t fd_events;
-    bool fd_in;       /* it is in the group's epoll set */
+    bool fd_in;       /* the group waits for it ... */
+    bool fd_told;     /* ... and it is in the epoll set: not while each turn looks at it */
     bool fd_missing;  /* ... is to be, and there was no room when it came: ticks try again, and look at it */
     uint32_t due_at;  /* where it is in the group's heap, if it is in a group and has a time */
     int64_t due;      /* INT64_MAX: never */

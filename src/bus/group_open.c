@@ -29,20 +29,26 @@ int lw__group_add_fd(struct lw_group *g, int fd, enum lw__group_from from) {
     return control(g, EPOLL_CTL_ADD, fd, EPOLLIN, (uint64_t)from);
 }
 
-/* Who is looked at each turn anyway need not be told of: whoever sends to it would pay for that. Errors are told always. In a group that does not spin it is as good as asleep. */
-static uint32_t told_events(const struct lw__source *s) {
-    return s->polled && s->place == LW__BUSY && s->group->spin ? 0 : s->fd_events;
+/* Who is looked at each turn anyway need not be told of: whoever sends to it would pay for that, even for a descriptor in
+ * the set of which nothing is asked. In a group that does not spin it is as good as asleep. */
+static bool is_seen_anyway(const struct lw__source *s) {
+    return s->polled && s->place == LW__BUSY && s->group->spin;
 }
 
-void lw__source_moved_place(struct lw__source *s) {
-    if (s->fd_in && s->polled && s->group->spin) control(s->group, EPOLL_CTL_MOD, s->fd, told_events(s), s->index);
+static int tell(struct lw__source *s) {
+    bool wanted = !is_seen_anyway(s);
+    if (!wanted && !s->fd_told) return 0;
+    int what = !wanted ? EPOLL_CTL_DEL : s->fd_told ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+    int rc = control(s->group, what, s->fd, s->fd_events, s->index);
+    if (!rc) s->fd_told = wanted;
+    return rc;
 }
 
 /* A handle that waits by itself has no set: its descriptor is looked at by name. */
 static int enter_fd(struct lw__source *s) {
     struct lw_group *g = s->group;
     if (s->fd < 0 || g->alone) return 0;
-    int rc = control(g, EPOLL_CTL_ADD, s->fd, told_events(s), s->index);
+    int rc = tell(s);
     if (rc) return rc;
     s->fd_in = true;
     g->fds++;
@@ -51,10 +57,10 @@ static int enter_fd(struct lw__source *s) {
 
 static void leave_fd(struct lw__source *s) {
     struct lw_group *g = s->group;
-    if (s->fd_in) control(g, EPOLL_CTL_DEL, s->fd, 0, 0);
+    if (s->fd_told) control(g, EPOLL_CTL_DEL, s->fd, 0, 0);
     g->fds -= s->fd_in;
     g->fds_missing -= s->fd_missing;
-    s->fd_in = s->fd_missing = false;
+    s->fd_in = s->fd_told = s->fd_missing = false;
 }
 
 static void bring_fd(struct lw__source *s) {
@@ -65,6 +71,13 @@ static void bring_fd(struct lw__source *s) {
 void lw__source_enter_again(struct lw__source *s) {
     leave_fd(s);
     bring_fd(s);
+}
+
+void lw__source_moved_place(struct lw__source *s) {
+    if (!s->fd_in || !s->polled || !s->group->spin || !tell(s)) return;
+    leave_fd(s); /* a tick tries again */
+    s->fd_missing = true;
+    s->group->fds_missing++;
 }
 
 static bool is_in_group(const struct lw__source *s) {
@@ -79,7 +92,7 @@ static int cannot_watch(int rc) {
 static int change_events(struct lw__source *s, uint32_t events) {
     uint32_t before = s->fd_events;
     s->fd_events = events;
-    int rc = s->fd_in ? control(s->group, EPOLL_CTL_MOD, s->fd, told_events(s), s->index) : 0;
+    int rc = s->fd_in ? tell(s) : 0;
     if (!rc) return 0;
     s->fd_events = before;
     return cannot_watch(rc);
@@ -238,7 +251,7 @@ void lw__source_close(struct lw__source *s) {
 void lw__source_cut(struct lw__source *s) {
     s->group = NULL; /* its own one is cut as a handle of the bus */
     s->place = LW__NO_GROUP;
-    s->fd_in = s->fd_missing = false;
+    s->fd_in = s->fd_told = s->fd_missing = false;
 }
 
 /* ---- opening and closing ------------------------------------------------------------------------------------------ */

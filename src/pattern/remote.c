@@ -411,13 +411,17 @@ static void ignore(struct lw__wire *w) {
     w->in_at = w->in_end = 0;
 }
 
-/* Is there anything to say? Cheap: a link that is looked at each turn mostly has nothing. */
-static bool is_quiet(const struct lw__remote *r) {
+/* Is there anything to say but that something came or was consumed? */
+static bool has_words(const struct lw__remote *r) {
     const struct lw_link *link = r->link;
-    const struct lw__wire_lane *out = &r->lanes[r->out], *in = &r->lanes[r->in];
-    return r->up && !r->draining && !r->ack_due && !r->conn->wire.ask_back && !lw__wire_has_output(&r->conn->wire) &&
-           link->ends.out->writer.tx.pos == out->at && link->ends.in->reader.rx.head == in->consumed &&
-           r->mirror->writer.tx.pos == in->received && lw__side_turn(lw__link_mine(link)) == r->said;
+    return !r->up || r->draining || r->ack_due || r->conn->wire.ask_back || lw__wire_has_output(&r->conn->wire) ||
+           link->ends.out->writer.tx.pos != r->lanes[r->out].at || lw__side_turn(lw__link_mine(link)) != r->said;
+}
+
+/* Cheap, as the one above: a link that is looked at each turn mostly has nothing. */
+static bool owes(const struct lw__remote *r) {
+    const struct lw__wire_lane *in = &r->lanes[r->in];
+    return r->link->ends.in->reader.rx.head != in->consumed || r->mirror->writer.tx.pos != in->received;
 }
 
 /* While the other side fills our socket, each look at it holds the filling up: so in the middle of a chunk, where nothing
@@ -482,6 +486,9 @@ bool lw__remote_drive(struct lw__remote *r) {
     if (__atomic_load_n(&r->arrival, __ATOMIC_RELAXED)) lw__remote_arrive(r);
     if (!r->conn) return was_up != r->up;
     if (r->conn->connecting && !finish_connecting(r)) return was_up != r->up;
-    if (read_all(r) && !is_quiet(r)) send_rest(r);
+    uint64_t tail = r->mirror->writer.tx.pos;
+    if (!read_all(r)) return was_up != r->up;
+    bool came = r->mirror->writer.tx.pos != tail; /* the user first: the answer takes along what is owed */
+    if (has_words(r) || (!came && owes(r))) send_rest(r);
     return was_up != r->up;
 }
