@@ -284,7 +284,9 @@ static void a_slot_has_one_owner_however_many_want_it(void **state) {
     t_lane_end(&c.lane);
 }
 
-/* All see the same dead owner; one gets its place. */
+/* All see the same dead owner; one gets its place. Each round costs three threads a turn of the processor. */
+enum { ROUNDS = 400 };
+
 struct heirs {
     struct t_lane lane;
     unsigned round, done, won;
@@ -307,7 +309,7 @@ static bool inherit_once(struct heirs *h, unsigned id) {
 static void *want_it(void *arg) {
     struct heir *me = arg;
     struct heirs *h = me->all;
-    for (unsigned round = 1; round <= 2000; round++) {
+    for (unsigned round = 1; round <= ROUNDS; round++) {
         while (__atomic_load_n(&h->round, __ATOMIC_ACQUIRE) < round) t_sleep(0);
         if (inherit_once(h, me->id)) __atomic_fetch_add(&h->won, 1, __ATOMIC_RELAXED);
         __atomic_fetch_add(&h->done, 1, __ATOMIC_ACQ_REL);
@@ -323,7 +325,7 @@ static void race_of_heirs(bool durable) {
     h.lane.lane.ctl->slots_used = 1;
     t_owner_set(2, false);
     for (unsigned i = 0; i < 2; i++) assert_int_equal(pthread_create(&threads[i], NULL, want_it, &all[i]), 0);
-    for (unsigned round = 1; round <= 2000; round++) {
+    for (unsigned round = 1; round <= ROUNDS; round++) {
         h.won = h.done = 0;
         slot->owner = t_owner(2, durable ? LW__SLOT_DURABLE : LW__SLOT_RELIABLE);
         __atomic_store_n(&h.round, round, __ATOMIC_RELEASE);
