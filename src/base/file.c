@@ -291,6 +291,8 @@ int lw__dir_make(const struct lw__dir *dir, const char *path) {
 
 /* ---- byte locks -------------------------------------------------------------------------------------------------- */
 
+enum { UNLOCK_TRIES = 100 };
+
 static int try_lock(int fd, int command, struct flock *lock) {
     int rc;
     do rc = fcntl(fd, command, lock);
@@ -309,9 +311,11 @@ int lw__byte_lock(int fd, off_t byte, int64_t wait) {
     }
 }
 
+/* The kernel may want memory even for this. */
 void lw__byte_unlock(int fd, off_t byte) {
     struct flock lock = {.l_type = F_UNLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
-    try_lock(fd, F_OFD_SETLK, &lock);
+    for (int tries = 0; try_lock(fd, F_OFD_SETLK, &lock) == -ENOLCK && tries < UNLOCK_TRIES; tries++)
+        lw__sleep(1000000);
 }
 
 int lw__byte_locked(int fd, off_t byte) {
@@ -329,7 +333,9 @@ static int hex(int c) {
 int lw__boot_id(unsigned char id[16]) {
     char text[64];
     int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return lw__fail(-errno, "/proc/sys/kernel/random/boot_id: %s; is /proc mounted?", strerror(errno));
+    if (fd < 0)
+        return lw__fail(-errno, "/proc/sys/kernel/random/boot_id: %s%s", strerror(errno),
+                        errno == ENOENT ? "; is /proc mounted?" : "");
     ssize_t n = read(fd, text, sizeof text);
     close(fd);
     int digits = 0;

@@ -114,12 +114,14 @@ static int clean_dir(struct lw_bus *bus, char *path, int depth, struct lw_clean_
         close(fd);
         return rc;
     }
-    for (struct dirent *entry; !rc && (entry = readdir(dir));) {
+    struct dirent *entry;
+    while (!rc && (errno = 0, entry = readdir(dir))) {
         if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..")) continue;
         if (snprintf(path + n, PATH - n, "%s%s", n ? "/" : "", entry->d_name) < (int)(PATH - n))
             rc = clean_entry(bus, path, entry->d_name, depth, result);
         path[n] = 0;
     }
+    if (!rc && errno) rc = lw__file_explain(&bus->dir, path, -errno);
     closedir(dir);
     return rc;
 }

@@ -11,6 +11,7 @@
 
 #include <unistd.h>
 
+#include "base/atomic.h"
 #include "base/err.h"
 #include "bus/bell.h"
 #include "bus/watch.h"
@@ -71,12 +72,23 @@ static void in_child(void) {
 }
 
 static void register_once(void) {
-    registered = pthread_atfork(before_fork, after_fork, in_child);
+    lw__store(&registered, pthread_atfork(before_fork, after_fork, in_child));
+}
+
+/* For want of memory it may fail, and is tried again: by one thread at a time, for twice would be once too often. */
+static int follow_forks(void) {
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    pthread_once(&once, register_once);
+    if (!lw__load(&registered)) return 0;
+    pthread_mutex_lock(&lock);
+    if (lw__load(&registered)) register_once();
+    pthread_mutex_unlock(&lock);
+    return lw__load(&registered);
 }
 
 int lw__fork_add(struct lw_bus *bus) {
-    pthread_once(&once, register_once);
-    if (registered) return lw__fail(-registered, "no memory to follow fork()");
+    int error = follow_forks();
+    if (error) return lw__fail(-error, "no memory to follow fork()");
     pthread_mutex_lock(&list_lock);
     pthread_mutex_lock(&bus->lock);
     bus->next = list;

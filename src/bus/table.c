@@ -29,7 +29,7 @@ static uint32_t fingerprint(void) {
 
 /* ---- rows -------------------------------------------------------------------------------------------------------- */
 
-/* The head's number is believed as far as the file goes: beyond its end is SIGBUS. */
+/* The head's number is believed as far as the file goes: beyond its end is SIGBUS. Pairs with grow(). */
 uint32_t lw__table_rows(const struct lw_bus *bus) {
     uint32_t *seen =
         (uint32_t *)(uintptr_t)&bus->rows; /* what was learned is the handle's, also of one that is only looked at */
@@ -61,6 +61,7 @@ static int lock(struct lw_bus *bus) {
     return rc ? lw__fail(rc, "%s/bus: lock: %s", bus->dir.path, strerror(-rc)) : 0;
 }
 
+/* Pairs with lw__table_rows(). */
 static int grow(struct lw_bus *bus, uint32_t rows) {
     uint32_t more = rows + LW__TABLE_STEP < LW__TABLE_ROWS ? rows + LW__TABLE_STEP : LW__TABLE_ROWS;
     if (rows >= LW__TABLE_ROWS)
@@ -118,8 +119,10 @@ static int make_file(struct lw_bus *bus) {
     int fd = lw__temp_make(&bus->dir, "", file_size(LW__TABLE_STEP), temp);
     if (fd < 0) return fd;
     int rc = 0;
-    if (pwrite(fd, &head, sizeof head, 0) != (ssize_t)sizeof head) {
-        rc = lw__fail(-EIO, "%s/%s: can not write", bus->dir.path, temp);
+    ssize_t n = pwrite(fd, &head, sizeof head, 0);
+    if (n != (ssize_t)sizeof head) {
+        rc = n < 0 ? -errno : -EIO;
+        lw__fail(rc, "%s/%s: can not write: %s", bus->dir.path, temp, strerror(-rc));
         lw__temp_drop(&bus->dir, temp);
     } else {
         rc = lw__temp_link(&bus->dir, fd, temp, "bus", false);
@@ -172,15 +175,17 @@ static int check_file(struct lw_bus *bus) {
     if (fstat(bus->table_fd, &st)) return lw__fail(-errno, "%s/bus: stat: %s", bus->dir.path, strerror(errno));
     int rc = check_users(bus, &st);
     if (rc) return rc;
-    if (!S_ISREG(st.st_mode) || st.st_size < LW__TABLE_HEAD ||
-        pread(bus->table_fd, &head, sizeof head, 0) != (ssize_t)sizeof head)
+    ssize_t n = S_ISREG(st.st_mode) && st.st_size >= LW__TABLE_HEAD ? pread(bus->table_fd, &head, sizeof head, 0) : 0;
+    if (n < 0) return lw__fail(-errno, "%s/bus: read: %s", bus->dir.path, strerror(errno));
+    if (n != (ssize_t)sizeof head)
         return lw__fail(LW_ECORRUPT, "%s/bus: is no bus file (%lld bytes)", bus->dir.path, (long long)st.st_size);
     rc = check_head(bus, &st, &head);
     if (!rc) bus->rows = head.rows;
     return rc;
 }
 
-/* A kill in the middle moves some epochs twice: they only have to grow. The boot id comes last. */
+/* A kill in the middle moves some epochs twice: they only have to grow. The boot id comes last. Pairs with
+ * check_boot() and lw__table_epoch() of others. */
 static void move_epochs(struct lw_bus *bus, const uint64_t boot[2]) {
     uint32_t rows = lw__table_rows(bus);
     for (uint32_t id = 1; id < rows; id++)
@@ -190,6 +195,7 @@ static void move_epochs(struct lw_bus *bus, const uint64_t boot[2]) {
     lw__store_release(&head_of(bus)->boot[1], boot[1]);
 }
 
+/* Pairs with move_epochs(); the lock alone would do. */
 static int check_boot(struct lw_bus *bus) {
     uint64_t boot[2];
     memcpy(boot, bus->boot, sizeof boot);

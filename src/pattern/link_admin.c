@@ -45,7 +45,8 @@ static enum lw_link_state state_of(struct lw_bus *bus, const struct lw__file *up
     return both ? LW_LINK_UP : LW_LINK_DOWN;
 }
 
-/* Of a link over TCP one side is here; both lanes have their writer there. */
+/* Of a link over TCP one side is here; both lanes have their writer there. Pairs with lw__side_reach() and
+ * take_for_good(). */
 static void fill_remote(struct lw_bus *bus, bool client, const struct lw__lane *mine, struct lw_link_info *info) {
     uint64_t reached = lw__load_acquire(&lw__side_of(mine)->reached);
     info->remote = client ? LW_LINK_OF_CLIENT : LW_LINK_OF_SERVER;
@@ -57,7 +58,7 @@ static void fill_remote(struct lw_bus *bus, bool client, const struct lw__lane *
         who(bus, lw__load_acquire(&mine->ctl->lock), info->server_node, &info->server_pid);
 }
 
-/* The numbers as the client has them. */
+/* The numbers as the client has them. Pairs with take_for_good(). */
 static int fill(struct lw_bus *bus, const struct lw__file *up, const struct lw__file *down, struct lw_link_info *info) {
     struct lane_numbers to, from;
     int rc = read_lane(up, &to);
@@ -115,7 +116,8 @@ static int names_in(struct lw_bus *bus, const char *path, char (**out)[LW_NAME_M
         close(fd);
         return lw__fail(-ENOMEM, "%s: no memory", path);
     }
-    for (struct dirent *entry; n >= 0 && (entry = readdir(dir));) {
+    struct dirent *entry;
+    while ((errno = 0, entry = readdir(dir))) {
         if (!lw__name_is_good(entry->d_name)) continue;
         char(*more)[LW_NAME_MAX + 1] = n < size ? names : realloc(names, (size_t)(size += size + 64) * sizeof *names);
         if (!more) {
@@ -125,6 +127,7 @@ static int names_in(struct lw_bus *bus, const char *path, char (**out)[LW_NAME_M
         names = more;
         snprintf(names[n++], LW_NAME_MAX + 1, "%.*s", LW_NAME_MAX, entry->d_name);
     }
+    if (!entry && errno) n = lw__file_explain(&bus->dir, path, -errno);
     closedir(dir);
     if (n > 0) qsort(names, (size_t)n, sizeof *names, by_name);
     *out = names;

@@ -49,14 +49,17 @@ int lw__link_make_lane(struct lw__file *f, const struct lw__lane_shape *want) {
 }
 
 /* 1: there is no down.lane, but `up` was used: somebody died while removing the link. Its numbers and those of a fresh
- * down.lane would not belong together, so what was begun is finished. 0: all is well. */
+ * down.lane would not belong together, so what was begun is finished. 0: all is well. Negative: who knows (with text). */
 static int is_half_removed(struct lw_bus *bus, enum lw__link_root root, const char *server, const char *client) {
     struct lw__file up, down;
     struct stat st;
     lw__link_file(&down, bus, root, server, client, LW__DOWN);
     lw__link_file(&up, bus, root, server, client, LW__UP);
     if (fstatat(bus->dir.fd, down.path, &st, AT_SYMLINK_NOFOLLOW) == 0) return 0;
-    if (lw__file_open_existing(&up, LW__LOOK)) return 0; /* new, or damaged: that is told later */
+    if (errno != ENOENT && errno != ENOTDIR) return lw__file_explain(&bus->dir, down.path, -errno);
+    int rc = lw__file_open_existing(&up, LW__LOOK);
+    if (rc == -ENOENT || rc == LW_ECORRUPT || rc == LW_EVERSION) return 0; /* new, or damaged: that is told later */
+    if (rc) return rc;
     bool used = lw__load(&lw__side_of(&up.lane)->session) != 0;
     lw__file_close(&up);
     return used;
@@ -65,8 +68,8 @@ static int is_half_removed(struct lw_bus *bus, enum lw__link_root root, const ch
 static int make_both(struct lw_bus *bus, enum lw__link_root root, const char *server, const char *client,
                      const uint64_t ring[2]) {
     struct lw__file f;
-    int rc = 0;
-    if (is_half_removed(bus, root, server, client)) {
+    int rc = is_half_removed(bus, root, server, client);
+    if (rc == 1) {
         lw__link_file(&f, bus, root, server, client, LW__UP);
         rc = lw__file_remove(&f, true, NULL, NULL); /* who has it open has only half of it, and is told so */
         if (rc == 1 || rc == -ENOENT) rc = 0;

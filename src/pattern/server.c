@@ -82,10 +82,11 @@ static int make_page(struct lw_server *server, const char *folder, const char *p
     memcpy(page.magic, magic, sizeof magic);
     int rc, fd = lw__temp_make(&server->bus->dir, folder, LW__PAGE, temp);
     if (fd < 0) return fd;
-    if (pwrite(fd, &page, sizeof page, 0) == (ssize_t)sizeof page) {
+    ssize_t n = pwrite(fd, &page, sizeof page, 0);
+    if (n == (ssize_t)sizeof page) {
         rc = lw__temp_link(&server->bus->dir, fd, temp, path, false);
     } else {
-        rc = -EIO;
+        rc = n < 0 ? -errno : -EIO;
         lw__temp_drop(&server->bus->dir, temp);
     }
     close(fd);
@@ -103,8 +104,9 @@ static int map_page(struct lw_server *server, int fd, const char *path) {
     struct lw__server_page head;
     struct stat st;
     const char *dir = server->bus->dir.path;
-    if (fstat(fd, &st) || st.st_size < LW__PAGE || pread(fd, &head, sizeof head, 0) != (ssize_t)sizeof head ||
-        memcmp(head.magic, magic, sizeof magic) != 0)
+    ssize_t n = fstat(fd, &st) ? -1 : st.st_size < LW__PAGE ? 0 : pread(fd, &head, sizeof head, 0);
+    if (n < 0) return lw__fail(-errno, "server %s: %s/%s: %s", server->name, dir, path, strerror(errno));
+    if (n != (ssize_t)sizeof head || memcmp(head.magic, magic, sizeof magic) != 0)
         return lw__fail(LW_ECORRUPT, "server %s: %s/%s is no server file; remove it", server->name, dir, path);
     if (head.version != VERSION)
         return lw__fail(LW_EVERSION, "server %s: %s/%s: made by format version %u, this library reads version %d",
@@ -135,7 +137,8 @@ static int refuse(struct lw_server *server, uint64_t holder) {
                     server->name, node, pid);
 }
 
-/* The one before may be just ending. */
+/* The one before may be just ending. Pairs with leave_name(), and with itself in others: `instance` comes with the
+ * word. */
 static int take_name(struct lw_server *server) {
     int64_t until = lw__now() + lw__a_moment();
     for (;;) {
@@ -150,6 +153,7 @@ static int take_name(struct lw_server *server) {
     }
 }
 
+/* Pairs with take_name(). */
 static void leave_name(struct lw_server *server) {
     if (!server->page) return;
     if (server->instance) lw__cas(&server->page->owner, server->bus->owner, 0);

@@ -53,7 +53,8 @@ static uint64_t unread_of(const struct lw__greeting *hello, uint64_t mirror, uin
     return (same ? 0 : here) + (up->end_number > first ? up->end_number - first : 0);
 }
 
-/* False: it is saying something just now. Who died in the midst says nothing. */
+/* False: it is saying something just now. Who died in the midst says nothing. Pairs with take_for_good() and
+ * lw__writer_leave(). */
 static bool hear_client(struct lw_bus *bus, const struct lw__lane *up, struct lw__saying *s, void *words) {
     if (lw__side_read(lw__side_of(up), s, words)) return true;
     uint64_t writer = lw__load_acquire(&up->ctl->lock);
@@ -61,6 +62,7 @@ static bool hear_client(struct lw_bus *bus, const struct lw__lane *up, struct lw
     return !writer || lw__owner_gone(bus, writer);
 }
 
+/* Pairs with take_free() and lw__slot_inherit(). */
 static void read_lanes(struct lw_bus *bus, const struct lw__lane *up, const struct lw__lane *down, struct sayings *s) {
     if (!lw__side_read(lw__side_of(down), &s->server, s->said)) s->server = (struct lw__saying){.turn = 0};
     s->unread = unread_in(up);
@@ -166,6 +168,7 @@ static void examine_guest(struct lw_server *server, struct lw__guest *guest) {
 
 /* Everybody who is there counts as touched. */
 static void touch_all(struct lw_server *server) {
+    struct dirent *entry;
     int fd = lw__file_open(&server->bus->dir, server->folder.path, O_RDONLY | O_DIRECTORY);
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
     if (!dir) {
@@ -173,7 +176,8 @@ static void touch_all(struct lw_server *server) {
         server->awaits = true;
         return;
     }
-    for (struct dirent *entry; (entry = readdir(dir));) server->folder.touched(&server->folder, entry->d_name);
+    while ((errno = 0, entry = readdir(dir))) server->folder.touched(&server->folder, entry->d_name);
+    if (errno) server->awaits = true;
     closedir(dir);
 }
 

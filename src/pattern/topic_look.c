@@ -33,12 +33,13 @@ static int corrupt_at(const struct lw__file *t, uint64_t pos, const char *what) 
 
 /* ---- the topic --------------------------------------------------------------------------------------------------- */
 
-/* The exclusive writer's word; 0: there is none, whoever else has it. */
+/* The exclusive writer's word; 0: there is none, whoever else has it. Pairs with take_for_good(). */
 static uint64_t exclusive(const struct lw__file *t) {
     uint64_t lock = lw__load_acquire(&t->lane.ctl->lock);
     return lock & 0xffff ? 0 : lock;
 }
 
+/* Pairs with take_free(); only the number counts here. */
 static void count_slots(const struct lw__file *t, struct lw_topic_info *info) {
     for (uint32_t i = 0; i < t->lane.slots_max; i++) {
         uint64_t owner = lw__load_acquire(&t->lane.slots[i].owner);
@@ -92,6 +93,7 @@ static void fill_writer(struct lw__file *t, uint64_t owner, struct lw_writer_inf
     info->alive = !lw__owner_gone(t->bus, owner);
 }
 
+/* Pairs with take_free(), take_word() and lw__tx_leave(). */
 static bool look_at_writer(struct lw__file *t, uint32_t i, struct lw_writer_info *info) {
     const struct lw__slot *slot = &t->lane.slots[i];
     uint64_t owner = lw__load_acquire(&slot->owner), word = lw__slot_process(owner) | (uint64_t)(i + 1) << 1;
@@ -131,7 +133,8 @@ int lw_topic_writers(struct lw_bus *bus, const char *topic,
 
 /* ---- its subscribers --------------------------------------------------------------------------------------------- */
 
-/* False: the slot is free, or someone is just coming or going. */
+/* False: the slot is free, or someone is just coming or going. Pairs with change_word() for the name, and with
+ * take_free(). */
 static bool look_at_reader(struct lw__file *t, uint32_t i, struct lw_reader_info *info) {
     const struct lw__slot *slot = &t->lane.slots[i];
     uint64_t owner = lw__load_acquire(&slot->owner);
@@ -218,16 +221,20 @@ struct listing {
     size_t count, room;
 };
 
+static int no_memory(const struct listing *l) {
+    return lw__fail(-ENOMEM, "%s: no memory to list its topics", l->bus->dir.path);
+}
+
 static int add_name(struct listing *l, const char *name) {
     if (l->count == l->room) {
         size_t room = l->room ? 2 * l->room : 64;
         char **more = realloc(l->names, room * sizeof *more);
-        if (!more) return -ENOMEM;
+        if (!more) return no_memory(l);
         l->names = more;
         l->room = room;
     }
     l->names[l->count] = strdup(name);
-    return l->names[l->count] ? (l->count++, 0) : -ENOMEM;
+    return l->names[l->count] ? (l->count++, 0) : no_memory(l);
 }
 
 static int list_folder(struct listing *l, const char *prefix);
@@ -247,12 +254,14 @@ static int list_folder(struct listing *l, const char *prefix) {
     int rc = 0, fd = lw__file_open(&l->bus->dir, path, O_RDONLY | O_DIRECTORY);
     if (fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP) return 0;
     if (fd < 0) return lw__file_explain(&l->bus->dir, path, fd);
+    struct dirent *e;
     DIR *dir = fdopendir(fd);
     if (!dir) {
         close(fd);
-        return -ENOMEM;
+        return lw__file_explain(&l->bus->dir, path, -ENOMEM);
     }
-    for (struct dirent *e; !rc && (e = readdir(dir));) rc = list_entry(l, prefix, e->d_name);
+    while (!rc && (errno = 0, e = readdir(dir))) rc = list_entry(l, prefix, e->d_name);
+    if (!rc && errno) rc = lw__file_explain(&l->bus->dir, path, -errno);
     closedir(dir);
     return rc;
 }
