@@ -13,10 +13,19 @@
 
 /* ---- connecting --------------------------------------------------------------------------- */
 
+/* As links over TCP have them: small pieces at once, and no pacing within a host, whatever the machine's default is. Sockets
+ * that are accepted inherit it. */
+static int new_socket(void) {
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+    setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4);
+    return fd;
+}
+
 /* A socket that listens at a free port of loopback; `at` gets the address. */
 static int listener(struct sockaddr_in *at) {
     socklen_t length = sizeof *at;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = new_socket();
     *at = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     if (fd < 0) return -1;
     if (!bind(fd, (struct sockaddr *)at, length) && !listen(fd, 1) && !getsockname(fd, (struct sockaddr *)at, &length))
@@ -26,16 +35,10 @@ static int listener(struct sockaddr_in *at) {
 }
 
 static int connect_to(const struct sockaddr_in *at) {
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = new_socket();
     if (fd < 0 || !connect(fd, (const struct sockaddr *)at, sizeof *at)) return fd;
     close(fd);
     return -1;
-}
-
-/* As links over TCP do: small pieces at once, and no pacing within a host, whatever the machine's default is. */
-static void no_delay(int fd) {
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
-    setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4);
 }
 
 int raw_open(int fds[2]) {
@@ -49,8 +52,6 @@ int raw_open(int fds[2]) {
         if (fds[0] >= 0) close(fds[0]);
         return fail(-error, "no TCP connection over loopback");
     }
-    no_delay(fds[0]);
-    no_delay(fds[1]);
     return 0;
 }
 

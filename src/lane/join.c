@@ -27,7 +27,7 @@ static bool hold(struct lw__reader *r, const struct lw__place *place) {
 #ifndef LW_PLANT_COUNT_BEFORE_PLACE
     if (!is_lossy(r)) lw__add(&r->lane->ctl->joins, 1);
 #endif
-    lw__fence_full(); /* pairs with the fence of lw__writer_room */
+    lw__fence_full(); /* pairs with the fence of gain() in lane/room.c */
 #ifdef LW_PLANT_JOIN_WITHOUT_SECOND_LOOK
     return true;
 #endif
@@ -126,6 +126,7 @@ int lw__reader_resume(struct lw__reader *r) {
     }
     if (!is_lossy(r) && place.pos + r->lane->ring < tail.pos + 8) return LW_ECORRUPT;
     lw__slot_end_missed(r->slot, &place);
+    if (!lw__slot_missed(r->slot)) lw__store_release(&r->slot->missed, 0); /* it sought back: all of that comes again */
     if (!r->by_copy && lw__record_at(r->lane, place.pos, &header, &size) < 0) return LW_ECORRUPT;
     begin_at(r, &place);
     lw__reader_undivert(r);

@@ -19,7 +19,7 @@ struct lw__conn *lw__conn_make(int fd, bool server, uint64_t features) {
     struct lw__conn *c = malloc(sizeof *c);
     if (!c) return NULL;
     c->fd = fd;
-    c->connecting = c->full = false;
+    c->connecting = c->full = c->moved = false;
     memset(&c->greeting, 0, sizeof c->greeting); /* a refusal names its session */
     lw__wire_init(&c->wire, server, features, &c->greeting);
     return c;
@@ -61,17 +61,29 @@ static bool is_same_address(const struct sockaddr_storage *a, const struct socka
 /* Nothing is congested within a host, and a control that paces what goes (bbr) costs a timer a packet there, and half the
  * rate. This one does not, and every kernel has it for everybody. Between hosts the administrator decides. */
 static void pace_not(int fd) {
+    setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4);
+}
+
+static bool is_loopback(const struct lw__address *a) {
+    const struct sockaddr_storage *s = &a->socket;
+    if (s->ss_family == AF_INET) return ntohl(((const struct sockaddr_in *)s)->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+    return s->ss_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)s)->sin6_addr);
+}
+
+/* Where it turns out only now: what has begun to pace goes on with that, at the pace of the other control. */
+static void pace_not_within(int fd) {
     struct sockaddr_storage here = {.ss_family = AF_UNSPEC}, there = {.ss_family = AF_UNSPEC};
     socklen_t here_size = sizeof here, there_size = sizeof there;
     if (getsockname(fd, (struct sockaddr *)&here, &here_size)) return;
     if (getpeername(fd, (struct sockaddr *)&there, &there_size)) return;
-    if (is_same_address(&here, &there)) setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4);
+    if (is_same_address(&here, &there)) pace_not(fd);
 }
 
 int lw__conn_connect(struct lw__conn *c, const struct lw__address *a, int64_t give_up) {
     c->fd = socket(a->socket.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (c->fd < 0) return -errno;
     set_up(c->fd, give_up);
+    if (is_loopback(a)) pace_not(c->fd);
     int rc = connect(c->fd, (const struct sockaddr *)&a->socket, a->length) ? -errno : 0;
     if (rc == -EINPROGRESS || rc == -EINTR) {
         c->connecting = true;
@@ -93,7 +105,7 @@ int lw__conn_finish(struct lw__conn *c) {
     if (error) return -error;
     if (getpeername(c->fd, (struct sockaddr *)&peer, &length)) return errno == ENOTCONN ? 1 : -errno;
     c->connecting = false;
-    pace_not(c->fd);
+    pace_not_within(c->fd);
     return 0;
 }
 
@@ -128,6 +140,7 @@ int lw__conn_write(struct lw__conn *c) {
         if (c->full) return 1;
         if (went < 0) return -errno;
         lw__wire_sent(&c->wire, (size_t)went);
+        c->moved = true;
     }
     c->full = false;
     return 0;
@@ -172,6 +185,7 @@ static int bind_to(int fd, const struct lw__address *a) {
 int lw__listen(struct lw__address *a) {
     int fd = socket(a->socket.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     int rc = fd < 0 ? -errno : bind_to(fd, a);
+    if (fd >= 0 && is_loopback(a)) pace_not(fd); /* and all that are accepted */
     if (!rc && listen(fd, BACKLOG)) rc = -errno;
     if (rc) {
         if (fd >= 0) close(fd);
@@ -187,7 +201,7 @@ int lw__accept(int listener, int64_t give_up) {
     int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) return errno == ECONNABORTED || errno == EINTR ? -EINTR : -errno;
     set_up(fd, give_up);
-    pace_not(fd);
+    pace_not_within(fd);
     return fd;
 }
 

@@ -12,7 +12,8 @@
 struct lw__conn {
     int fd; /* -1: none */
     bool connecting;
-    bool full; /* the socket takes no more for now: wait until it can be written */
+    bool full;  /* the socket takes no more for now: wait until it can be written */
+    bool moved; /* something went; set back by whoever asks */
     struct lw__wire wire;
     struct lw__greeting greeting; /* the other side's */
 };

@@ -161,10 +161,7 @@ void lw__remote_due(struct lw__remote *r, int64_t now) {
     }
     if (r->send_at <= now) {
         r->send_at = INT64_MAX;
-        if (r->conn && r->conn->full)
-            lw__remote_drive(r);
-        else
-            lw__remote_flush(r);
+        if (r->conn) lw__remote_drive(r);
     }
     if (r->conn && r->beat_at <= now) beat(r, now);
     lw__remote_schedule(r);
@@ -246,11 +243,20 @@ static int write_all(struct lw__remote *r) {
     return rc;
 }
 
-/* A thread that waits on something else than the group is not told that a full socket takes more: it tries now and then,
- * ever more seldom. */
+/* Until the socket takes more, or the window moves. */
+static bool is_stopped(const struct lw__remote *r) {
+    return r->conn->full || (r->up && r->link->ends.out->writer.tx.pos != r->lanes[r->out].at);
+}
+
+/* A thread that waits on something else than the group is not told when it may go on: it tries now and then, ever more
+ * seldom while nothing moves. */
 static void try_later(struct lw__remote *r) {
-    if (!r->conn->full) r->full_pause = LW__SEND_AFTER;
-    if (!r->conn->full || r->send_at != INT64_MAX) return;
+    if (!is_stopped(r) || r->conn->moved) {
+        if (r->full_pause != LW__SEND_AFTER) r->send_at = INT64_MAX;
+        r->full_pause = LW__SEND_AFTER;
+    }
+    r->conn->moved = false;
+    if (!is_stopped(r) || r->send_at != INT64_MAX) return;
     r->send_at = lw__now() + r->full_pause;
     if (r->full_pause < LW__BEAT) r->full_pause *= 2;
     lw__remote_schedule(r);
@@ -272,7 +278,7 @@ void lw__remote_flush(struct lw__remote *r) {
     int rc = write_all(r);
     if (rc < 0)
         lw__remote_lose(r, rc, "sending: %s", strerror(-rc));
-    else if (rc)
+    else if (is_stopped(r))
         watch(r);
 }
 

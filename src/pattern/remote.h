@@ -73,7 +73,7 @@ struct lw__remote {
     uint64_t ring_most; /* client: bytes that a server may have here unasked */
     unsigned silent;
     int64_t beat_at, ack_at, send_at, retry_at, give_up_at; /* INT64_MAX: never */
-    int64_t full_pause;                                     /* before a full socket is tried again */
+    int64_t full_pause;                                     /* before one that is stopped tries again */
     int64_t patience;                                       /* ns of silence */
     /* client */
     struct lw__address address;

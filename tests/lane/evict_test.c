@@ -382,6 +382,42 @@ static void a_durable_one_that_sought_back_misses_from_there(void **state) {
     t_lane_end(&t);
 }
 
+/* The owner dies after it sought back, and has not said yet that nothing is missed; its heir is told of nothing, releases all
+ * in turn, and goes as well. The next one has missed nothing. */
+static void an_heir_that_released_everything_leaves_nothing_missed(void **state) {
+    (void)state;
+    struct t_lane t = t_lane_make(RING, 4, 0);
+    struct lw__writer w;
+    struct lw__reader r;
+    struct lw_msg m, released;
+    t_write_as(&w, &t.lane, WRITER);
+    make_durable_lagging(&r, &t.lane, 8192);
+    write_up_to(&w, RING / 2);
+    for (int k = 0; k < 400; k++) assert_int_equal(t_copy_next(&r, &m), 1);
+    released = m;
+    while (t_copy_next(&r, &m) == 1) {
+    }
+    write_up_to(&w, RING + RING / 8);
+    assert_int_equal(t_copy_next(&r, &m), 1);
+    uint64_t end = m.number;
+    lw__slot_cut_missed(r.slot, released.number + 1);
+    assert_int_equal(lw__reader_seek(&r, LW_FROM_OLDEST, 0, &t_owners), 0);
+    assert_true(r.rx.number < released.number);
+    assert_int_equal(lw__slot_missed(r.slot), 0);
+    lw__reader_free_copies(&r);
+    t_owner_set(READER, false);
+    assert_int_equal(t_copy_inherit(&r, &t.lane, "d", HEIR, 0, 0), 0);
+    assert_int_equal(lw__slot_missed(r.slot), 0);
+    while (r.rx.number < end - 10) {
+        assert_int_equal(t_copy_next(&r, &m), 1);
+        assert_int_equal(t_copy_release(&r, &m), 0);
+    }
+    assert_int_equal(lw__slot_missed(r.slot), 0); /* what the next heir would be told */
+    t_copy_leave(&r);
+    t_owner_set(READER, true);
+    t_lane_end(&t);
+}
+
 /* From a lag to none and back between two heirs. */
 static void the_next_of_a_name_may_have_another_policy(void **state) {
     (void)state;
@@ -593,6 +629,7 @@ int main(void) {
         t_test(messages_held_while_it_was_evicted_can_be_released),
         t_test(a_durable_one_is_told_by_whichever_heir_comes),
         t_test(a_durable_one_that_sought_back_misses_from_there),
+        t_test(an_heir_that_released_everything_leaves_nothing_missed),
         t_test(the_next_of_a_name_may_have_another_policy),
         t_test(a_dead_one_is_never_evicted_before_its_age),
         t_test(the_age_of_a_dead_one_counts_from_when_somebody_sees_it),

@@ -237,6 +237,55 @@ static void what_a_full_socket_held_back_goes_while_its_thread_waits_on_another_
     two_end(&t);
 }
 
+/* One that was full for a while has its next try far ahead; when it is empty again, what is held back goes as soon as
+ * ever. */
+static void what_is_held_back_after_a_full_socket_does_not_wait_for_its_next_try(void **state) {
+    struct two t = two_open(*state, 1 << 20);
+    struct lw__remote *bulk = t.bulk->remote;
+    struct lw_msg msg;
+    struct lw_event e[8];
+    uint64_t sent = 0, burst = 0;
+    while (tl_send(t.bulk, sent, 0) >= 0) sent++; /* far more than the socket takes */
+    for (int64_t end = t_now() + PATIENCE; bulk->full_pause < LW_MS(500);) {
+        assert_int_equal(lw_link_next(t.wait, &msg, LW_MS(50)), LW_EEMPTY);
+        assert_true(t_now() < end);
+    }
+    t_tell(&t.host, (int64_t)sent);
+    for (int64_t end = t_now() + PATIENCE; bulk->conn->full || is_held_back(t.bulk);) {
+        lw_group_poll(t.client.group, e, 8, LW_MS(10));
+        assert_true(t_now() < end);
+    }
+    assert_int_equal(lw_link_next(t.wait, &msg, PATIENCE), 1);
+    assert_ok(lw_link_release(t.wait, &msg));
+    for (int64_t end = t_now() + PATIENCE; !is_held_back(t.bulk); burst++) {
+        tl_send_many(t.bulk, sent++, 1);
+        assert_true(t_now() < end);
+    }
+    assert_true(bulk->send_at <= t_now() + LW__SEND_AFTER);
+    t_tell(&t.host, (int64_t)burst);
+    assert_int_equal(lw_link_next(t.wait, &msg, PATIENCE), 1);
+    assert_ok(lw_link_release(t.wait, &msg));
+    two_end(&t);
+}
+
+/* What was written beyond the window, and what a socket can't take at once: neither has to wait for beats, nor ever longer
+ * although each try gets on. */
+static void what_the_window_or_the_socket_stops_goes_on_while_its_thread_waits_on_another_link(void **state) {
+    struct two t = two_open(*state, 4 << 20);
+    struct lw__remote *bulk = t.bulk->remote;
+    struct lw_msg msg;
+    uint64_t sent = 0;
+    for (int round = 0; round < 3; round++) {
+        uint64_t before = sent;
+        while (tl_send(t.bulk, sent, 0) >= 0) sent++;
+        t_tell(&t.host, (int64_t)(sent - before));
+        bulk->beat_at = INT64_MAX;
+        assert_int_equal(lw_link_next(t.wait, &msg, PATIENCE), 1);
+        assert_ok(lw_link_release(t.wait, &msg));
+    }
+    two_end(&t);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         t_test(a_message_that_takes_longer_than_all_patience_with_silence_cuts_nothing),
@@ -244,6 +293,8 @@ int main(void) {
         t_test(receiving_with_no_timeout_in_a_loop_connects_again_and_goes_on),
         t_test(the_end_of_a_burst_goes_while_its_thread_waits_on_another_link_of_the_group),
         t_test(what_a_full_socket_held_back_goes_while_its_thread_waits_on_another_link_of_the_group),
+        t_test(what_is_held_back_after_a_full_socket_does_not_wait_for_its_next_try),
+        t_test(what_the_window_or_the_socket_stops_goes_on_while_its_thread_waits_on_another_link),
     };
     setenv("LW_TEST_LINKS", "tcp", 1);
     cmocka_set_test_filter(getenv("LW_TEST_CASE"));
