@@ -4,13 +4,14 @@
 PREFIX ?= /usr/local
 SECONDS ?= 60
 FILTER ?= .
+OP ?= *
 
 BUILD = gcc libc6-dev cmake ninja-build
 CLANG = clang libclang-rt-14-dev
 TESTS = $(BUILD) libcmocka-dev strace
 MODEL = spin gcc libc6-dev
 
-.PHONY: all help test quick chaos peers demo bench bench-check san fuzz planted model lint install clean
+.PHONY: all help test quick chaos fail kill peers demo bench bench-check san fuzz planted model lint install clean
 
 all: ## build the tool, build/laneway, and the libraries
 	@scripts/need $(BUILD)
@@ -34,6 +35,17 @@ chaos: ## many processes on one topic, killed at random for SECONDS=120; nothing
 	@scripts/need $(TESTS)
 	@scripts/build gcc
 	@scripts/chaos build/gcc --seconds $(SECONDS)
+
+fail: ## each call of libc fails once, or from then on, or is the last; and kills inside system calls; an hour
+	@scripts/need $(TESTS)
+	@scripts/build gcc
+	@build/gcc/tests/fail
+	@LANEWAY=build/gcc/laneway LW_FAIL_SECONDS=0 tests/fail/strace_test.sh
+
+kill: ## a kill at every instruction of everything, of recoveries too, and stops; half an hour or more; OP='lane/*' picks some
+	@scripts/need $(TESTS)
+	@scripts/build gcc
+	@nice build/gcc/tests/kill --stop 300 --op '$(OP)'
 
 peers: ## 10,000 peers and links: deaths seen, none reported falsely, what they cost; some minutes, 4 GiB in memory
 	@scripts/need $(TESTS)

@@ -48,11 +48,14 @@ static void go_on(struct t_step *step, enum __ptrace_request how) {
     if (ptrace(how, step->child.pid, NULL, NULL)) fail_msg("ptrace: %s", strerror(errno));
 }
 
-/* On one processor: a step is three times as fast when none has to be woken. Children inherit it. */
+/* On one processor: a step is three times as fast when none has to be woken. Children inherit that. As long as any is
+ * stepped. */
 static void share_a_processor(bool share) {
     static cpu_set_t all;
     static bool known;
+    static unsigned stepped;
     cpu_set_t one;
+    if (share ? stepped++ : stepped && --stepped) return;
     if (!known) known = !sched_getaffinity(0, sizeof all, &all);
     CPU_ZERO(&one);
     CPU_SET((size_t)sched_getcpu(), &one);
@@ -149,6 +152,41 @@ static int by_address(const void *a, const void *b) {
     return x->n < y->n ? -1 : x->n > y->n;
 }
 
+/* Is the next instruction a system call? */
+#ifdef __x86_64__
+static bool is_call(const struct t_step *step) {
+    void *at = (void *)(uintptr_t)address_of(step);
+    return (ptrace(PTRACE_PEEKTEXT, step->child.pid, at, NULL) & 0xffff) == 0x050f;
+}
+
+/* An instruction that repeats itself (rep stos, rep movs) is stepped byte by byte. True: it is such a one, and over now. */
+static bool end_repeat(struct t_step *step) {
+    uint64_t address = address_of(step);
+    uint64_t code = (uint64_t)ptrace(PTRACE_PEEKTEXT, step->child.pid, (void *)(uintptr_t)address, NULL);
+    unsigned size = (code >> 8 & 0xff) == 0x48 ? 3 : 2, what = (unsigned)(code >> 8 * (size - 1)) & 0xfe;
+    if ((code & 0xff) != 0xf3 || (what != 0xa4 && what != 0xaa)) return false;
+    long next = swap_code(step, address + size, 0);
+    swap_code(step, address + size, (long)(((unsigned long)next & ~0xfful) | 0xcc));
+    go_on(step, PTRACE_CONT);
+    int signal = next_stop(step);
+    swap_code(step, address + size, next);
+    if (signal != SIGTRAP) fail_msg("signal %d in the midst of an instruction", signal);
+    go_back_to(step, address + size);
+    step->steps++;
+    return true;
+}
+#else
+static bool end_repeat(struct t_step *step) {
+    (void)step;
+    return false;
+}
+
+static bool is_call(const struct t_step *step) {
+    (void)step;
+    return true;
+}
+#endif
+
 static struct trace trace(void (*prepare)(void *), void (*operate)(void *), void *arg, uint64_t most) {
     struct trace t = {.at = malloc(most * sizeof *t.at)};
     struct t_step step = t_step_begin(prepare, operate, arg);
@@ -160,6 +198,43 @@ static struct trace trace(void (*prepare)(void *), void (*operate)(void *), void
     for (uint64_t i = 0; i < t.count; i++)
         t.at[i].hit = i && t.at[i - 1].address == t.at[i].address ? t.at[i - 1].hit + 1 : 1;
     return t;
+}
+
+static int by_count(const void *a, const void *b) {
+    const struct t_point *x = a, *y = b;
+    return x->n < y->n ? -1 : x->n > y->n;
+}
+
+/* How often the instruction of each point was run before: all that were run are in `seen`. */
+static void count_hits(struct trace *seen, struct t_point *points, uint64_t count) {
+    qsort(seen->at, seen->count, sizeof *seen->at, by_address);
+    for (uint64_t i = 0; i < seen->count; i++)
+        seen->at[i].hit = i && seen->at[i - 1].address == seen->at[i].address ? seen->at[i - 1].hit + 1 : 1;
+    qsort(seen->at, seen->count, sizeof *seen->at, by_count);
+    for (uint64_t i = 0; i < count; i++) points[i] = seen->at[points[i].n];
+}
+
+uint64_t t_step_changes(void (*prepare)(void *), void (*operate)(void *), void *arg, void (*before)(bool call),
+                        bool (*changed)(bool call), struct t_point *points, uint64_t room, uint64_t *steps) {
+    enum { MOST = 1 << 20, REPEATED = 64 };
+    struct trace seen = {.at = malloc(MOST * sizeof *seen.at)};
+    struct t_step step = t_step_begin(prepare, operate, arg);
+    uint64_t count = 0, same = 0;
+    T_NEED(seen.at);
+    for (bool more = true, news = true; more && seen.count < MOST;) {
+        seen.at[seen.count++] = (struct t_point){.n = step.steps, .address = address_of(&step)};
+        if (news && count < room) points[count++].n = step.steps;
+        bool call = is_call(&step);
+        before(call);
+        same = seen.count > 1 && seen.at[seen.count - 2].address == seen.at[seen.count - 1].address ? same + 1 : 0;
+        more = (same > REPEATED && end_repeat(&step)) || t_step_on(&step);
+        news = changed(call);
+    }
+    t_step_end(&step);
+    *steps = seen.count;
+    count_hits(&seen, points, count);
+    free(seen.at);
+    return count;
 }
 
 uint64_t t_step_points(void (*prepare)(void *), void (*operate)(void *), void *arg, uint64_t most,

@@ -40,6 +40,13 @@ struct t_point {
 uint64_t t_step_points(void (*prepare)(void *arg), void (*operate)(void *arg), void *arg, uint64_t most,
                        struct t_point *points, uint64_t room);
 
+/* Steps through it once, and returns where what others can see has become another: at the beginning, after each system
+ * call, after each instruction for which `changed` says so, and at the end. `before` and `changed` are told whether it is a
+ * system call. `steps` gets how many instructions there were: at most a million, as of one that waits for others. Of a long
+ * fill or copy by one instruction that repeats itself the first 64 turns are steps of their own, then all the rest is one. */
+uint64_t t_step_changes(void (*prepare)(void *arg), void (*operate)(void *arg), void *arg, void (*before)(bool call),
+                        bool (*changed)(bool call), struct t_point *points, uint64_t room, uint64_t *steps);
+
 /* The last instruction before `happened` becomes true. */
 struct t_point t_step_before(void (*prepare)(void *arg), void (*operate)(void *arg), void *arg, bool (*happened)(void));
 
