@@ -11,14 +11,14 @@ CLANG = clang libclang-rt-14-dev
 TESTS = $(BUILD) libcmocka-dev strace
 MODEL = spin gcc libc6-dev
 
-.PHONY: all help test quick chaos fail kill peers demo bench bench-check san fuzz planted model lint install clean
+.PHONY: all help test quick chaos fail kill peers demo bench bench-check san tsan-long arm64 fuzz planted model lint install clean
 
 all: ## build the tool, build/laneway, and the libraries
 	@scripts/need $(BUILD)
 	@scripts/build release
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## */  make \1\t/p' Makefile | expand -t 24
+	@sed -n 's/^\([a-z0-9-]*\):.*## */  make \1\t/p' Makefile | expand -t 24
 
 test: ## everything that a change must hold, under ten minutes
 	@scripts/need $(TESTS) $(CLANG) g++ clang-format pkg-config
@@ -66,6 +66,18 @@ san: ## the tests under ASan with UBSan, and under TSan
 	@scripts/build asan
 	@scripts/build tsan
 	@status=0; for kind in asan tsan; do scripts/run-tests build/$$kind '$(FILTER)' || status=1; done; exit $$status
+
+tsan-long: ## the tests with both sides as threads over one mapping, under TSan, again and again for SECONDS=60
+	@scripts/need $(TESTS) $(CLANG)
+	@scripts/build tsan
+	@end=$$(($$(date +%s) + $(SECONDS))); while [ $$(date +%s) -lt $$end ]; do \
+		scripts/run-tests build/tsan '^lane-(threads|lock_threads|churn|copy|cursor|read|regress)_|link_side_' || exit 1; done
+
+arm64: ## everything compiled for 64-bit Arm, and the tests that need no bus run under qemu-user
+	@scripts/need $(BUILD)
+	@scripts/need-arm64
+	@scripts/build arm64
+	@LW_TEST_SHORT=1 scripts/run-tests build/arm64 '$(FILTER)'
 
 fuzz: ## each fuzz target for SECONDS=60
 	@scripts/need $(BUILD) $(CLANG)

@@ -117,7 +117,8 @@ static inline void lw__cursor_store(struct lw__cursor *c, uint64_t pos, uint64_t
 /* Goes into a shared topic's section while the lock word is biased towards us. Our mark first, then the look at the word,
  * with nothing but the compiler held back between them: whoever takes the word away stores first, then has every other
  * processor run a full fence (membarrier), then looks at our mark. So at least one sees the other. src/lane/lock.c has
- * the whole argument. 0: the slow path's. */
+ * the whole argument. 0: the slow path's. Pairs with revoke() in src/lane/lock.c: its membarrier and acquires, and
+ * with the give_word() of whoever had the word before. */
 static inline int lw__tx_enter(struct lw__tx *tx) {
     if (!tx->section) return 1;
 #ifdef LW_PLANT_LOOK_BEFORE_MARK
@@ -135,7 +136,7 @@ static inline int lw__tx_enter(struct lw__tx *tx) {
     return 0;
 }
 
-/* Out of it again; the release pairs with the acquire of whoever takes the word away. */
+/* Out of it again. The release pairs with the acquire of whoever takes the word away: revoke() in src/lane/lock.c. */
 static inline void lw__tx_leave(struct lw__tx *tx) {
     if (!tx->section) return;
     tx->sent += 2;
@@ -166,7 +167,8 @@ static inline void lw__tx_publish(struct lw__tx *tx, void *here, uint64_t end, u
 
 /* Does anybody sleep? To be called after the store that they wait for, with nothing but the compiler held back between:
  * who goes to sleep sets its bit, has every other processor run a full fence (membarrier), and looks once more. So either
- * it sees the store, or we see its bit. A line that nobody writes while all are busy. */
+ * it sees the store, or we see its bit. A line that nobody writes while all are busy. Pairs with the membarrier of
+ * park_quiet() and lw__source_prepare() in src/bus/group.c. */
 static inline int lw__is_any(const uint64_t *mask, uint64_t words) {
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     uint64_t any = __atomic_load_n(mask, __ATOMIC_RELAXED);

@@ -122,13 +122,14 @@ void lw__bell_cut(struct lw__bell *bell) {
 bool lw__bell_sleep(struct lw__bell *bell) {
     bell->asleep = true;
     __atomic_store_n(&bell->page->word, ++bell->turn << TURN_SHIFT | LW__ASLEEP, __ATOMIC_SEQ_CST);
-    lw__fence_full(); /* pairs with the locked operations of ring() */
+    lw__fence_full(); /* pairs with the locked operations of set_ready() */
 #ifdef LW_PLANT_SLEEP_WITHOUT_LOOK
     return true;
 #endif
     return !lw__bell_has_rung(bell);
 }
 
+/* Pairs with the load of `word` in set_ready(). */
 void lw__bell_wake(struct lw__bell *bell, bool drain) {
     char bytes[64];
     __atomic_store_n(&bell->page->word, bell->turn << TURN_SHIFT | LW__AWAKE, __ATOMIC_SEQ_CST);
@@ -137,6 +138,7 @@ void lw__bell_wake(struct lw__bell *bell, bool drain) {
     bell->asleep = false;
 }
 
+/* Pairs with set_ready(): what the ringer stored before is seen after. */
 void lw__bell_collect(struct lw__bell *bell, void (*each)(void *context, uint32_t index), void *context) {
     struct lw__bell_page *page = bell->page;
     uint64_t summary = __atomic_exchange_n(&page->summary, 0, __ATOMIC_SEQ_CST);
@@ -152,7 +154,8 @@ void lw__bell_collect(struct lw__bell *bell, void (*each)(void *context, uint32_
 
 /* ---- ringing ----------------------------------------------------------------------------------------------------- */
 
-/* True: a byte is needed, by whoever has the FIFO; then rung(). */
+/* True: a byte is needed, by whoever has the FIFO; then rung(). Pairs with lw__bell_sleep() (bits, then `word`,
+ * against `word`, then bits) and with lw__bell_collect(). */
 static bool set_ready(struct lw__bell_page *page, uint32_t words, uint32_t index, uint64_t *seen) {
     uint32_t w = index / 64 % words;
 #ifdef LW_PLANT_RING_SKIPS_SET_BIT
@@ -168,6 +171,7 @@ static bool set_ready(struct lw__bell_page *page, uint32_t words, uint32_t index
     return (*seen & 3) == LW__ASLEEP;
 }
 
+/* Pairs with the next store of `word` in lw__bell_sleep(). The count pairs with nothing: it is for people. */
 static void rung(struct lw__bell_page *page, int fifo, uint64_t seen) {
     int e = errno;
     if (write(fifo, "", 1) < 0 && errno != EAGAIN) { /* EAGAIN: it is full of rings */

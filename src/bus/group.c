@@ -117,7 +117,8 @@ static const void *header_of(const struct lw__rx *rx) {
     return rx->ring + (rx->pos & rx->mask);
 }
 
-/* True: there may be something; look() knows. A diverted ring has a mask of 0, and is asked each time. */
+/* True: there may be something; look() knows. A diverted ring has a mask of 0, and is asked each time. Pairs with
+ * the commit in lw__tx_publish(). */
 static inline bool is_due(const struct lw__source *s) {
     const struct lw__rx *rx = s->rx;
     if (s->attention || s->polled) return true;
@@ -158,7 +159,8 @@ static int look_at_busy(struct lw_group *g, struct lw_event *events, int most) {
 
 /* ---- rarer things ------------------------------------------------------------------------------------------------- */
 
-/* Has this one something that look() would tell? Its ring first, for which nobody may have rung. */
+/* Has this one something that look() would tell? Its ring first, for which nobody may have rung. Pairs with the
+ * commit in lw__tx_publish(). */
 static bool peek(struct lw__source *s) {
     const struct lw__rx *rx = s->rx;
     if (s->attention) return true;
@@ -295,7 +297,9 @@ static void look_at_suspects(struct lw_group *g) {
 
 /* ---- parking ------------------------------------------------------------------------------------------------------ */
 
-/* Sets the bits of those that were not active since `since`, with one fence for all, and looks at each once more. */
+/* Sets the bits of those that were not active since `since`, with one fence for all, and looks at each once more.
+ * The membarrier pairs with lw__is_any(), the fence with those of lw__ring_readers(), lw__ring_writers() and
+ * lw__link_ring(). */
 static void park_quiet(struct lw_group *g, uint64_t since) {
     bool any = false;
     for (uint32_t i = 0; i < g->busy_count; i++) {
@@ -345,6 +349,7 @@ static void wake(struct lw_group *g, bool drain) {
     g->time = 0;
 }
 
+/* Pairs with lw_group_wake(). */
 static int tell_woken(struct lw_group *g, struct lw_event *event) {
     (void)__atomic_exchange_n(&g->woken, false, __ATOMIC_SEQ_CST); /* acquires what the last caller did before */
     *event = (struct lw_event){.kind = LW_WOKEN};
@@ -449,6 +454,8 @@ static struct lw_group *group_of(struct lw__source *s) {
     return g;
 }
 
+/* The membarrier pairs with lw__is_any(), the fence with those of lw__ring_readers(), lw__ring_writers() and
+ * lw__link_ring(). */
 bool lw__source_prepare(struct lw__source *s) {
     struct lw_group *g = group_of(s);
     if (!g) return false;
@@ -537,6 +544,7 @@ int lw_group_arm(struct lw_group *g) {
     return something;
 }
 
+/* Pairs with tell_woken(). */
 void lw_group_wake(struct lw_group *g) {
     if (g->cut) return;
     __atomic_store_n(&g->woken, true, __ATOMIC_SEQ_CST);

@@ -115,6 +115,7 @@ static void write_text(const struct lw_bus *bus) {
     if (pwrite(bus->node_fd, text, (size_t)n, 0) == n) (void)!ftruncate(bus->node_fd, n);
 }
 
+/* Pairs with the acquire in lw__table_epoch() and the compare-and-swap in lw__owner_gone(). */
 static int start(struct lw_bus *bus, const char *name, int64_t wait) {
     int id = lw__table_find(bus, name);
     if (id < 0) return id;

@@ -6,7 +6,8 @@
 
 /* The row of the owner's node, or 0 when no such node was ever given out. The caller got the word from shared memory,
  * perhaps by a relaxed load: the fence makes sure that what its writer saw (its row, its epoch) is seen here as well.
- */
+ * Pairs with the stores of owner words, in full order: take_free(), take_word(), take_for_good(),
+ * take_name(). */
 static uint32_t node_of(const struct lw_bus *bus, uint64_t owner) {
     uint32_t id = lw__owner_node(owner);
     lw__fence_acquire();
@@ -23,6 +24,7 @@ bool lw__owner_closed(const struct lw_bus *bus, uint64_t owner) {
     return !id || is_over(owner, lw__table_epoch(bus, id));
 }
 
+/* Pairs with start() in bus/node.c, and with itself in others. */
 bool lw__owner_gone(struct lw_bus *bus, uint64_t owner) {
     char name[LW_NAME_MAX + 1];
     uint32_t id = node_of(bus, owner);

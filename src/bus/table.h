@@ -40,6 +40,7 @@ uint32_t lw__table_rows(const struct lw_bus *bus);
 static inline struct lw__node_row *lw__table_row(const struct lw_bus *bus, uint32_t id) {
     return (struct lw__node_row *)((char *)bus->table + LW__TABLE_HEAD) + id;
 }
+/* Pairs with the first epoch in find_locked(), and those in start(), lw__owner_gone() and move_epochs(). */
 static inline uint64_t lw__table_epoch(const struct lw_bus *bus, uint32_t id) {
     return lw__load_acquire(&lw__table_row(bus, id)->epoch);
 }

@@ -34,6 +34,7 @@ enum {
 
 /* ---- what is dead? ------------------------------------------------------------------------------------------------ */
 
+/* Pairs with lw__watch_deaths(): the closed epochs are seen before the count. */
 static void note_deaths(struct lw_bus *bus) {
     __atomic_fetch_add(&bus->watch.deaths, 1, __ATOMIC_SEQ_CST);
 }
@@ -118,6 +119,7 @@ static void look_at_suspects(struct lw_bus *bus, int64_t now) {
 
 /* ---- events ------------------------------------------------------------------------------------------------------- */
 
+/* Pairs with lw__watch_touches(): what `touched` noted is seen before the count. */
 static void tell_folders(struct lw__watch *w, int id, const char *name) {
     for (struct lw__watch_folder *f = w->folders; f; f = f->next)
         if (id < 0 || f->id == id) f->touched(f, name);

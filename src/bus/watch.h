@@ -36,9 +36,11 @@ void lw__watch_turn(struct lw_bus *bus, int64_t now);
 static inline int64_t lw__watch_next(const struct lw_bus *bus) {
     return __atomic_load_n(&bus->watch.next, __ATOMIC_RELAXED);
 }
+/* Pairs with note_deaths(). */
 static inline uint64_t lw__watch_deaths(const struct lw_bus *bus) {
     return __atomic_load_n(&bus->watch.deaths, __ATOMIC_ACQUIRE);
 }
+/* Pairs with tell_folders(). */
 static inline uint64_t lw__watch_touches(const struct lw_bus *bus) {
     return __atomic_load_n(&bus->watch.touches, __ATOMIC_ACQUIRE);
 }

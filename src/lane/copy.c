@@ -59,7 +59,8 @@ struct target {
 };
 
 /* Copies whole records from `pos` on and returns how many bytes they are. `*stopped` is the header word that it stopped
- * at: 0, an impossible one, or that of a record for which there is no room. */
+ * at: 0, an impossible one, or that of a record for which there is no room. The header pairs with the commit in
+ * lw__tx_publish(). */
 LW__RACY static uint64_t copy_racy(const struct lw__lane *lane, uint64_t pos, const struct target *t,
                                    uint64_t *stopped) {
     uint64_t done = 0;
@@ -81,13 +82,15 @@ static int still_there(const struct lw__reader *r) {
 #ifdef LW_PLANT_COPY_NOT_VALIDATED
     return 0;
 #endif
-    lw__fence_acquire(); /* pairs with the full fence of lw__writer_room, the release fence of lw__writer_enter */
+    lw__fence_acquire(); /* pairs with the full fence of gain() in lane/room.c, the release fence of enter_by_lock() */
     if (lw__slot_kind(r->owner) == LW__SLOT_LOSSY) return lw__load(&r->lane->ctl->horizon) <= r->rx.pos ? 0 : LW_EGAP;
     uint64_t owner = lw__load_acquire(&r->slot->owner);
     return owner == r->owner ? 0 : lw__slot_settled(owner) == r->owner ? LW_EEVICTED : LW_ECLOSED;
 }
 
-/* A lossy reader was overtaken: to a mark with room before it is so again. */
+/* A lossy reader was overtaken: to a mark with room before it is so again. `horizon` pairs with the fence of an
+ * earlier gain() in lane/room.c: the marks from there on are seen. Our fence pairs with that of the one that moves
+ * it meanwhile, as in still_there(). */
 static int skip(struct lw__reader *r) {
     struct lw__place place;
     do {

@@ -23,6 +23,7 @@ static const uint64_t *header_at(const struct lw__lane *lane, uint64_t pos) {
     return (const uint64_t *)(const void *)(lane->data + (pos & lane->mask));
 }
 
+/* Pairs with the commit in lw__tx_publish(). */
 LW__RACY static uint64_t load_racy(const uint64_t *word) {
     return lw__load_acquire(word);
 }
@@ -54,7 +55,7 @@ int lw__record_racy(const struct lw__lane *lane, uint64_t pos, uint64_t *header,
 }
 
 /* What was read at `pos` may be bytes of a later lap if horizon has passed it: horizon moves before they are written
- * (lw__writer_room). */
+ * (lw__writer_room). Pairs with the fence of gain(), and that of enter_by_lock() for a later writer. */
 static bool overtaken(const struct lw__lane *lane, uint64_t pos) {
 #ifdef LW_PLANT_LOOK_WITHOUT_HORIZON
     return false;
@@ -96,7 +97,7 @@ int lw__lane_tail(const struct lw__lane *lane, struct lw__place *place) {
 }
 
 /* See struct lw__mark. In the first lap marks not written yet hold the start, which is in segment 0: theirs are others.
- */
+ * Pairs with lw__writer_settle(). */
 static bool mark_load(const struct lw__lane *lane, unsigned i, struct lw__place *place) {
     const struct lw__mark *mark = &lane->ctl->marks[i];
     place->pos = lw__load_acquire(&mark->pos);
@@ -118,6 +119,8 @@ static bool mark_between(const struct lw__lane *lane, uint64_t last, bool want_o
     return found;
 }
 
+/* `horizon` pairs with the fence of a gain() before the one that stored it: the marks from there on are seen. So, when
+ * it did not move, there is no good one. */
 int lw__lane_oldest(const struct lw__lane *lane, struct lw__place *place) {
     uint64_t horizon = 0;
     for (int tries = 0; tries < 1000; tries++) { /* a fast writer may outrun one look, not a thousand */

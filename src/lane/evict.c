@@ -29,6 +29,7 @@
  */
 #include "lane/lane.h"
 
+/* Pairs with still_there(), hold_place() and change_word() of the reader. */
 bool lw__slot_evict(struct lw__slot *slot, uint64_t seen) {
 #ifdef LW_PLANT_EVICT_WITHOUT_CAS
     lw__store_release(&slot->owner, seen | LW__SLOT_EVICTED);
@@ -37,6 +38,7 @@ bool lw__slot_evict(struct lw__slot *slot, uint64_t seen) {
     return !(seen & LW__SLOT_EVICTED) && lw__cas(&slot->owner, seen, seen | LW__SLOT_EVICTED);
 }
 
+/* Pairs with lw__slot_inherit() and lw__slot_evict_old(). */
 bool lw__slot_note_away(const struct lw__lane *lane, struct lw__slot *slot, uint64_t seen) {
     bool counting = (uint16_t)(seen >> 16) == 0 && seen >> 32 <= lw__seconds(); /* later than now: of another boot */
     if (counting || !lane->evict_age || lw__slot_kind(seen) != LW__SLOT_DURABLE) return false;
@@ -78,17 +80,20 @@ uint64_t lw__slot_missed(const struct lw__slot *slot) {
     return to > from ? to - from : 0;
 }
 
+/* Pairs with lw__slot_inherit(): after a death the heir finds these words as far as they came, in this order. */
 void lw__slot_end_missed(struct lw__slot *slot, const struct lw__place *place) {
     if (lw__load(&slot->missed) && !lw__load(&slot->missed_to)) lw__store_release(&slot->missed_to, place->number);
 }
 
+/* Pairs with lw__slot_inherit(), as in note_missed(). */
 void lw__slot_cut_missed(struct lw__slot *slot, uint64_t number) {
     uint64_t from = lw__load(&slot->missed);
     if (!from || number < from) return;
     lw__store_release(&slot->missed, number < lw__load(&slot->missed_to) ? number + 1 : 0);
 }
 
-/* The place is about to move on from where it is. What is pending already began earlier, unless the owner sought back. */
+/* The place is about to move on from where it is. What is pending already began earlier, unless the owner sought
+ * back. Pairs with lw__slot_inherit(): after a death the heir finds these words as far as they came, in this order. */
 static void note_missed(struct lw__slot *slot, const struct lw__place *place) {
     bool begins = !is_pending(slot, place) || place->number < lw__load(&slot->missed) - 1;
     if (begins) lw__store_release(&slot->missed, 0);
@@ -96,7 +101,8 @@ static void note_missed(struct lw__slot *slot, const struct lw__place *place) {
     if (begins) lw__store_release(&slot->missed, place->number + 1);
 }
 
-/* What is to be held now: our place, or what was handed out last, or what there is. */
+/* What is to be held now: our place, or what was handed out last, or what there is. `horizon` pairs with the fence
+ * of an earlier gain() in lane/room.c: the marks from there on are seen. */
 static int next_place(struct lw__reader *r, struct lw__place *place) {
     uint64_t horizon = lw__load_acquire(&r->lane->ctl->horizon);
     if (!lw__cursor_load(&r->slot->cursor, place)) return LW_ECORRUPT;
@@ -109,11 +115,12 @@ static int next_place(struct lw__reader *r, struct lw__place *place) {
     return 0;
 }
 
+/* Pairs with lw__slot_evict() and look_at() of the writer. */
 static bool becomes(struct lw__reader *r, uint64_t was, uint64_t word) {
     return lw__cas(&r->slot->owner, was, word);
 }
 
-/* Holds a place, and knows it. */
+/* Holds a place, and knows it. The word pairs with lw__slot_evict(). */
 static int hold_place(struct lw__reader *r, struct lw__place *place) {
     for (;;) {
         uint64_t word = lw__load_acquire(&r->slot->owner);
@@ -133,7 +140,7 @@ static int hold_place(struct lw__reader *r, struct lw__place *place) {
         word = r->owner | LW__SLOT_RETURNING;
 #endif
         lw__add(&r->lane->ctl->joins, 1);
-        lw__fence_full(); /* pairs with the fence of lw__writer_room */
+        lw__fence_full(); /* pairs with the fence of gain() in lane/room.c */
 #ifdef LW_PLANT_BACK_WITHOUT_SECOND_LOOK
         if (becomes(r, word, r->owner)) return 0;
 #endif

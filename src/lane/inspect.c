@@ -27,6 +27,7 @@ static int bad_chain(struct lw__lane_check *check, uint64_t pos) {
     return bad(check, pos, "no record chain leads from the stored tail to the end");
 }
 
+/* Pairs with the fence of gain(), and that of enter_by_lock() for a later writer. */
 static bool passed(const struct lw__lane *lane, uint64_t pos) {
     lw__fence_acquire(); /* what was read before was read before this look */
     return lw__load(&lane->ctl->horizon) > pos;
@@ -47,7 +48,8 @@ static int jump(struct walk *w) {
     return 0;
 }
 
-/* Marks of the segments that this record touches must lead to its beginning, with its number, or not into it. */
+/* Marks of the segments that this record touches must lead to its beginning, with its number, or not into it. Pairs
+ * with lw__writer_settle(). */
 static bool marks_fit(const struct walk *w, uint64_t size) {
     unsigned shift = w->lane->segment_shift;
     for (uint64_t s = w->at.pos >> shift; s <= (w->at.pos + size - 1) >> shift; s++) {
@@ -98,6 +100,7 @@ static int check_records(const struct lw__lane *lane, struct lw__lane_check *che
 
 /* ---- what else stands in the head -------------------------------------------------------------------------------- */
 
+/* By the tail, which was loaded before: pairs with lw__cursor_store(), whose release brings `horizon`. */
 static int check_horizon(const struct lw__lane *lane, struct lw__lane_check *check) {
     struct lw__place tail;
     if (lw__lane_tail(lane, &tail)) return bad_chain(check, tail.pos);
@@ -108,6 +111,7 @@ static int check_horizon(const struct lw__lane *lane, struct lw__lane_check *che
     return 0;
 }
 
+/* Pairs with lw__writer_settle(). */
 static int check_mark(const struct lw__lane *lane, struct lw__lane_check *check, const struct lw__mark *mark) {
     uint64_t pos = lw__load_acquire(&mark->pos), number = lw__load_acquire(&mark->number);
     struct lw__place tail;
@@ -133,6 +137,7 @@ static bool leads_to(const struct lw__lane *lane, const struct lw__place *place)
     return (at.pos == place->pos && at.number == place->number) || passed(lane, first);
 }
 
+/* Pairs with lw__cursor_store() of the reader. */
 static int check_place(const struct lw__lane *lane, struct lw__lane_check *check, const struct lw__slot *slot,
                        uint64_t owner) {
     struct lw__place place, tail;
@@ -150,6 +155,7 @@ static int check_place(const struct lw__lane *lane, struct lw__lane_check *check
     return 0;
 }
 
+/* Pairs with change_word() for the name, and with take_free() for the rest. */
 static int check_slot(const struct lw__lane *lane, struct lw__lane_check *check, const struct lw__slot *slot) {
     uint64_t owner = lw__load_acquire(&slot->owner);
     if (!owner) return 0;

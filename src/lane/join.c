@@ -112,7 +112,8 @@ int lw__reader_join(struct lw__reader *r, enum lw_from from, uint64_t position) 
 }
 
 /* The place was valid when its owner was alive, and nothing moved it since; only a damaged file can be otherwise. One that
- * was evicted begins where it was, and comes back from there. */
+ * was evicted begins where it was, and comes back from there. `missed` pairs with lw__slot_inherit(), as in
+ * note_missed(). */
 int lw__reader_resume(struct lw__reader *r) {
     struct lw__place place, tail;
     uint64_t header, size;

@@ -76,6 +76,7 @@ static bool is_gone(const struct lw__owners *owners, uint64_t word) {
 
 /* ---- a section --------------------------------------------------------------------------------------------------- */
 
+/* Pairs with give_word(), and with itself in others. */
 static int take_word(struct lw__writer *w) {
     uint64_t *lock = &w->lane->ctl->lock;
     for (unsigned turn = 0; turn < SPINS; turn++) {
@@ -97,7 +98,9 @@ static int take_word(struct lw__writer *w) {
     return LW_EWRITER;
 }
 
-/* Makes sure that the biased writer is out. We have the word. */
+/* Makes sure that the biased writer is out. We have the word. The membarrier pairs with the compiler's fence in
+ * lw__tx_enter(), the mark's acquire with lw__tx_leave() and lw__writer_exit(). That of `bias` pairs with
+ * give_word(), whose word brought it. */
 static int revoke(struct lw__writer *w) {
     uint64_t biased = lw__load_acquire(&w->lane->ctl->bias);
     if (!biased || biased == w->word) return 0;
@@ -137,6 +140,7 @@ static void decide_bias(struct lw__writer *w) {
     lw__store(&ctl->bias, w->biased ? w->word : 0);
 }
 
+/* Pairs with take_word(), take_for_good() and lw__tx_enter(). */
 static void give_word(struct lw__writer *w, uint64_t word) {
     lw__store_release(&w->lane->ctl->lock, word);
 }
@@ -147,6 +151,7 @@ static void count_ours(struct lw__writer *w) {
     w->from = (struct lw__place){.pos = w->tx.pos, .number = w->tx.number};
 }
 
+/* The fence pairs with those of still_there() and overtaken(). */
 static int enter_by_lock(struct lw__writer *w) {
     w->biased = false;
     lw__writer_divert(w);
@@ -211,6 +216,7 @@ void lw__writer_exit(struct lw__writer *w) {
 
 /* ---- coming and going -------------------------------------------------------------------------------------------- */
 
+/* Pairs with take_free(), by the fences of lw__writer_take() and lw__writer_join(). */
 static bool shared_lives(struct lw__writer *w) {
     uint64_t used = lw__load(&w->lane->ctl->slots_used);
     for (uint32_t i = 0; i < used && i < w->lane->slots_max; i++) {
@@ -222,6 +228,7 @@ static bool shared_lives(struct lw__writer *w) {
     return false;
 }
 
+/* Pairs with give_word(), lw__writer_leave() and itself in others. */
 static int take_for_good(struct lw__writer *w) {
     uint64_t *lock = &w->lane->ctl->lock;
     for (;;) {
@@ -304,7 +311,8 @@ int lw__writer_join(struct lw__writer *w, struct lw__lane *lane, uint64_t owner,
     return rc;
 }
 
-/* From inside, so that nobody waits for us later. When there is no getting in, our mark is clear and stays so. */
+/* From inside, so that nobody waits for us later. When there is no getting in, our mark is clear and stays so. Pairs
+ * with take_word() of others. */
 static void give_up_bias(struct lw__writer *w) {
 #ifdef LW_PLANT_LEAVE_WITH_THE_BIAS
     return;
@@ -328,7 +336,7 @@ void lw__writer_leave(struct lw__writer *w) {
         lw__slot_free(w->slot, lw__slot_process(w->word) | LW__SLOT_WRITER, w->word);
     } else {
         if (lw__load(&w->lane->ctl->lock) == w->word) lw__writer_park(w, false);
-        lw__cas(&w->lane->ctl->lock, w->word, 0); /* pairs with the acquire of the next one's; only if it is ours */
+        lw__cas(&w->lane->ctl->lock, w->word, 0); /* pairs with take_for_good(); only if it is ours */
     }
 }
 

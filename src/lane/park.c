@@ -22,6 +22,8 @@
 
 const uint64_t lw__masks_always[LW__MASK_WORDS] = {1};
 
+/* Setting pairs with lw__is_any(), by the sleeper's membarrier, and with the fences of lw__ring_readers() and
+ * lw__ring_writers(), which bring the bell word. Clearing pairs with nothing: it is locked for the bits of others. */
 static void set_bit(uint64_t *mask, uint32_t i, bool on) {
     uint64_t bit = UINT64_C(1) << i % 64;
     if (on)
@@ -36,6 +38,7 @@ static bool is_set(const uint64_t *mask, uint32_t i) {
 
 /* ---- readers ----------------------------------------------------------------------------------------------------- */
 
+/* Pairs with ring_reader(). */
 void lw__reader_bell(struct lw__reader *r, uint64_t bell) {
     lw__store_release(&r->slot->bell, bell);
 }
@@ -50,6 +53,7 @@ static uint32_t wanted_bit(const struct lw__writer *w) {
     return w->slot ? (uint32_t)(w->slot - w->lane->slots) : 0;
 }
 
+/* Pairs with ring_writer(). */
 void lw__writer_bell(struct lw__writer *w, uint64_t bell) {
     lw__store_release(w->slot ? &w->slot->bell : &w->lane->ctl->writer_bell, bell);
 }
@@ -66,13 +70,14 @@ bool lw__slot_is_parked(const struct lw__lane *lane, const struct lw__slot *slot
 }
 
 /* Bit 0 may be an exclusive writer's, who has no slot and may sleep: a reader in slot 0 leaves it alone, and so does a
- * shared writer that is about to be refused. */
+ * shared writer that is about to be refused. Pairs with take_for_good(). */
 static bool has_wanted(const struct lw__lane *lane, const struct lw__slot *slot) {
     uint64_t lock = lw__load_acquire(&lane->ctl->lock);
     if (slot != lane->slots) return true;
     return lw__slot_kind(lw__load(&slot->owner)) == LW__SLOT_WRITER && (!lock || lock & 0xffff);
 }
 
+/* Pairs with ring_reader() and ring_writer(). */
 void lw__slot_unpark(const struct lw__lane *lane, struct lw__slot *slot) {
     uint32_t i = (uint32_t)(slot - lane->slots);
     set_bit(lane->ctl->parked, i, false);
@@ -87,7 +92,7 @@ static bool is_live(const struct lw__owners *owners, uint64_t owner) {
 }
 
 /* The owner's word first, then its bell: should the slot change hands in between, the bell is the newer one's, who looks
- * for itself after it has parked. */
+ * for itself after it has parked. Pairs with take_free() and lw__reader_bell(). */
 static void ring_reader(struct lw__lane *lane, uint32_t i, uint64_t me, const struct lw__owners *owners,
                         const struct lw__ringer *ringer) {
     struct lw__slot *slot = &lane->slots[i];
@@ -108,6 +113,7 @@ void lw__lane_ring_readers(struct lw__lane *lane, uint64_t me, const struct lw__
     }
 }
 
+/* Pairs with take_free(), take_for_good() and lw__writer_bell(). */
 static void ring_writer(const struct lw__lane *lane, uint32_t i, uint64_t me, const struct lw__owners *owners,
                         const struct lw__ringer *ringer) {
     struct lw__slot *slot = &lane->slots[i];

@@ -87,7 +87,8 @@ static bool fits(const struct sight *sight, uint64_t begin, uint64_t over) {
     return over <= sight->reach && begin <= sight->lag_limit;
 }
 
-/* The one that held back last time mostly still does: then one load is the whole look. */
+/* The one that held back last time mostly still does: then one load is the whole look. Pairs with lw__cursor_store()
+ * of the reader and with lw__slot_evict(). */
 static bool still_full(const struct lw__writer *w, uint64_t over) {
     const struct lw__slot *slot = &w->lane->slots[w->slowest];
     uint64_t head = lw__load_acquire(&slot->cursor.pos);
@@ -97,7 +98,7 @@ static bool still_full(const struct lw__writer *w, uint64_t over) {
 }
 
 /* Is it this one's reach, or its lag? Its owner word was loaded before: so this is the place of the reader that the word
- * names, or of none, never that of the one who had the slot before. */
+ * names, or of none, never that of the one who had the slot before. Pairs with lw__cursor_store() and set_nowhere(). */
 static bool is_in_way(const struct lw__writer *w, const struct lw__slot *slot, uint64_t over) {
 #ifdef LW_PLANT_EVICT_BY_OLD_LOOK
     return true;
@@ -108,7 +109,8 @@ static bool is_in_way(const struct lw__writer *w, const struct lw__slot *slot, u
     return over > head + w->lane->ring || (cap && cap < w->lane->ring && w->tx.pos > head + cap);
 }
 
-/* Is there room, as far as a look without consequences can tell? Evicts whoever is in the way and may be. */
+/* Is there room, as far as a look without consequences can tell? Evicts whoever is in the way and may be. Pairs with
+ * take_free(): with its word comes that the place before it is gone. */
 static bool try_room(struct lw__writer *w, uint64_t over) {
     if (still_full(w, over)) return false;
     for (uint32_t tries = 0; tries <= w->lane->slots_max; tries++) {
@@ -127,7 +129,8 @@ static bool try_room(struct lw__writer *w, uint64_t over) {
     return false;
 }
 
-/* Nobody has joined since the last look, and places only grow: what it allowed is allowed still. */
+/* Nobody has joined since the last look, and places only grow: what it allowed is allowed still. Pairs with the
+ * count in hold() and in hold_place(). */
 static bool is_known(const struct lw__writer *w, uint64_t over) {
 #ifdef LW_PLANT_JOINS_NOT_COUNTED
     return over <= w->reach && w->tx.pos <= w->lag_limit;
@@ -136,7 +139,8 @@ static bool is_known(const struct lw__writer *w, uint64_t over) {
 }
 
 static void look_again(struct lw__writer *w) {
-    w->joins = lw__load_acquire(&w->lane->ctl->joins); /* before the look: pairs with the count of lw__reader_join */
+    /* Before the look: pairs with the counts of hold() and hold_place(). */
+    w->joins = lw__load_acquire(&w->lane->ctl->joins);
     struct sight sight = look(w, true);
     w->reach = sight.reach;
     w->lag_limit = sight.lag_limit;
@@ -156,7 +160,7 @@ static bool gain(struct lw__writer *w, uint64_t over) {
     look_again(w);
 #endif
     if (target > horizon) lw__store(&lane->ctl->horizon, horizon = target);
-    lw__fence_full(); /* pairs with the fence of lw__reader_join */
+    lw__fence_full(); /* pairs with the fences of hold() and hold_place() */
 #ifndef LW_PLANT_ROOM_WITHOUT_SECOND_LOOK
     if (!is_known(w, over)) look_again(w);
 #endif
@@ -174,13 +178,15 @@ static bool leaves_some(struct lw__writer *w, uint64_t over) {
     return fits(&sight, w->tx.pos, over + w->spare);
 }
 
-/* One that may be evicted is, if it is in the way. */
+/* One that may be evicted is, if it is in the way. Pairs with lw__cursor_store() of the reader, lw__slot_free() and
+ * lw__slot_evict(). */
 static bool lets_pass(const struct lw__lane *lane, const struct lw__slot *slot, uint64_t over) {
     uint64_t head = lw__load_acquire(&slot->cursor.pos), owner = lw__load_acquire(&slot->owner);
     if (head >= LW__POSITION_END || over <= (head & ~UINT64_C(7)) + lane->ring) return true;
     return !owner || owner & (LW__SLOT_EVICTED | LW__SLOT_LAG);
 }
 
+/* Pairs with lw__cursor_store() of the writer before. */
 bool lw__writer_might_fit(const struct lw__writer *w, uint64_t size) {
     uint64_t tail = lw__load_acquire(&w->lane->ctl->tail.pos) & ~UINT64_C(7), pos = w->tx.pos > tail ? w->tx.pos : tail;
     uint64_t used = lw__load(&w->lane->ctl->slots_used);

@@ -11,10 +11,12 @@
 
 #include "lane/lane.h"
 
+/* Pairs with look_at() and the other looks of lane/room.c. */
 static void set_nowhere(struct lw__slot *slot) {
     lw__store_release(&slot->cursor.pos, LW__NOWHERE);
 }
 
+/* Pairs with take_free(), and with itself in others. */
 bool lw__slot_free(struct lw__slot *slot, uint64_t seen, uint64_t me) {
     /* Passing while it is ours: should we die here, the next sweep finishes. */
 #ifdef LW_PLANT_FREE_WITHOUT_CAS
@@ -39,6 +41,7 @@ static bool is_gone(const struct lw__owners *owners, uint64_t owner, uint64_t *a
     return gone;
 }
 
+/* Pairs with take_free() and lw__slot_inherit(). */
 unsigned lw__lane_sweep(struct lw__lane *lane, uint64_t me, const struct lw__owners *owners) {
     unsigned freed = 0;
     uint64_t alive = UINT64_MAX;
@@ -60,7 +63,8 @@ unsigned lw__lane_sweep(struct lw__lane *lane, uint64_t me, const struct lw__own
     return freed;
 }
 
-/* Raised, never lowered, before the new owner's fence in lw__reader_join: the writer's look pairs with that. */
+/* Raised, never lowered, before the new owner's fence in hold(). Pairs with look() of the writer, by the fence of
+ * gain(). */
 static void raise_slots_used(struct lw__lane *lane, uint64_t to) {
     uint64_t used = lw__load(&lane->ctl->slots_used);
     while (used < to && !lw__cas(&lane->ctl->slots_used, used, to)) used = lw__load(&lane->ctl->slots_used);
@@ -78,7 +82,8 @@ void lw__reader_bind(struct lw__reader *r, struct lw__lane *lane, struct lw__slo
                              .copies = was.copies,
                              .large = was.large,
                              .large_size = was.large_size};
-    r->rx = (struct lw__rx){.size = lw__record_size(0), .max = lane->record_max,
+    r->rx = (struct lw__rx){.size = lw__record_size(0),
+                            .max = lane->record_max,
                             .cursor = lossy ? &slot->seen : &slot->cursor,
                             .wanted = lane->ctl->wanted,
                             .masks = lw__mask_words(lane)};
@@ -91,6 +96,7 @@ static uint64_t ticket_for_one(void) {
     return __atomic_add_fetch(&last, 1, __ATOMIC_RELAXED);
 }
 
+/* Pairs with lw__slot_free(): what its owner did with the slot is over. */
 static struct lw__slot *take_free(struct lw__lane *lane, uint64_t owner) {
     for (uint32_t i = 0; i < lane->slots_max; i++) {
         struct lw__slot *slot = &lane->slots[i];
@@ -129,7 +135,8 @@ int lw__reader_take(struct lw__reader *r, struct lw__lane *lane, uint64_t owner,
     return 0;
 }
 
-/* Our word becomes another one, evicted or not: a writer may evict us at any moment. False: it is not ours. */
+/* Our word becomes another one, evicted or not: a writer may evict us at any moment. False: it is not ours. Pairs
+ * with lw__slot_evict(), and with lw__slot_find(): the name is there before the word that says so. */
 static bool change_word(struct lw__reader *r, uint64_t fresh) {
     for (;;) {
         uint64_t seen = lw__load_acquire(&r->slot->owner);
@@ -139,7 +146,7 @@ static bool change_word(struct lw__reader *r, uint64_t fresh) {
 }
 
 /* By compare-and-swap of our own word: should the slot have been taken from us (a node file removed by hand makes the
- * living look dead), it is not ours to give. */
+ * living look dead), it is not ours to give. Pairs with lw__slot_evict() of writers. */
 void lw__reader_leave(struct lw__reader *r) {
     if (lw__slot_kind(r->owner) == LW__SLOT_DURABLE) {
         if (lw__slot_settled(lw__load_acquire(&r->slot->owner)) == r->owner) lw__slot_unpark(r->lane, r->slot);
@@ -152,7 +159,8 @@ void lw__reader_leave(struct lw__reader *r) {
     }
 }
 
-/* Ours in between, so that what it parked is ours to clear: a death here leaves a dead owner again. */
+/* Ours in between, so that what it parked is ours to clear: a death here leaves a dead owner again. Pairs with
+ * take_free(), lw__slot_inherit() and lw__slot_evict(). */
 bool lw__slot_put_down(const struct lw__lane *lane, struct lw__slot *slot, uint64_t seen, uint64_t me) {
     bool durable = lw__slot_kind(seen) == LW__SLOT_DURABLE;
     uint64_t ours = lw__slot_process(me) | (durable ? seen & 0xffff : LW__SLOT_PASSING);
@@ -168,6 +176,7 @@ bool lw__slot_put_down(const struct lw__lane *lane, struct lw__slot *slot, uint6
     return true;
 }
 
+/* Pairs with take_free() and lw__cursor_store(). */
 bool lw__slot_subscribes(const struct lw__slot *slot) {
     uint64_t owner = lw__load_acquire(&slot->owner);
     if (!owner || lw__slot_kind(owner) == LW__SLOT_WRITER) return false;
@@ -177,6 +186,7 @@ bool lw__slot_subscribes(const struct lw__slot *slot) {
 
 /* ---- durable names ----------------------------------------------------------------------------------------------- */
 
+/* Pairs with change_word() in lw__slot_make_durable(). */
 struct lw__slot *lw__slot_find(const struct lw__lane *lane, const char *name) {
     for (uint32_t i = 0; i < lane->slots_max; i++) {
         struct lw__slot *slot = &lane->slots[i];
@@ -186,6 +196,8 @@ struct lw__slot *lw__slot_find(const struct lw__lane *lane, const char *name) {
     return NULL;
 }
 
+/* Pairs with whatever made it free to have: change_word() in lw__reader_leave(), lw__slot_note_away(),
+ * lw__slot_put_down(). From a dead one comes all that lw__owner_gone() brought. */
 int lw__slot_inherit(struct lw__reader *r, struct lw__lane *lane, struct lw__slot *slot, uint64_t owner,
                      const struct lw__owners *owners, uint64_t *holder) {
     for (;;) { /* again when it was evicted, or began to be counted as away, between the look and the change */
@@ -210,7 +222,7 @@ int lw__slot_inherit(struct lw__reader *r, struct lw__lane *lane, struct lw__slo
 }
 
 /* The name first, then the word that makes it count: a death between leaves a dead reader without a name, which is
- * swept. */
+ * swept. Pairs with lw__slot_find(). */
 void lw__slot_make_durable(struct lw__reader *r, const char *name) {
     uint64_t owner = (r->owner & ~UINT64_C(15)) | LW__SLOT_DURABLE;
 #ifdef LW_PLANT_DURABLE_BEFORE_NAME

@@ -20,7 +20,7 @@
 #include "lane/lane.h"
 
 /* A mark for the tail's segment, if it has none yet, and the edge up to which the inline path may go: not into the next
- * segment (which wants a mark), not beyond the limit. */
+ * segment (which wants a mark), not beyond the limit. Pairs with mark_load(). */
 void lw__writer_settle(struct lw__writer *w) {
     struct lw__lane *lane = w->lane;
     uint64_t segment = w->tx.pos >> lane->segment_shift;

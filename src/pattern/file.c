@@ -186,7 +186,8 @@ void lw__file_close(struct lw__file *f) {
 
 /* ---- attaching and detaching ------------------------------------------------------------------------------------- */
 
-/* On the disk before anything else of this use can be. */
+/* On the disk before anything else of this use can be. Pairs with lw__file_adopt(); the lock alone would do, the
+ * disk knows only fsync. */
 static int mark_dirty(struct lw__file *f) {
     if (lw__load_acquire(&f->lane.state->dirty)) return 0;
     lw__store_release(&f->lane.state->dirty, 1);
@@ -194,7 +195,7 @@ static int mark_dirty(struct lw__file *f) {
 }
 
 /* With the lock held nobody is replacing the file now: if it still has its path, `superseded` is what a dead one left.
- */
+ * Pairs with the loads of lw__file_moved() and lw__file_attached() in others. */
 static int look_at_path(struct lw__file *f) {
     int same = lw__file_at_path(f);
     if (same < 0) return explain_path(f, same);
@@ -213,7 +214,8 @@ int lw__file_attached(struct lw__file *f) {
     return rc;
 }
 
-/* Nobody is at it: a dead one left the word, or it is over by now. */
+/* Nobody is at it: a dead one left the word, or it is over by now. Pairs with the loads of lw__file_moved() and
+ * lw__file_attached() in others. */
 static void clear_leftover(struct lw__file *f) {
     if (lock_for(f, 0)) return;
     if (lw__file_at_path(f) == 1) lw__store_release(&f->lane.state->superseded, 0);
@@ -228,6 +230,7 @@ static void try_to_clear(struct lw__file *f) {
     if (f->thrifty) pthread_mutex_unlock(&f->bus->lock);
 }
 
+/* Pairs with replace() and remove_locked(). */
 int lw__file_moved(struct lw__file *f) {
     if (!lw__load_acquire(&f->lane.state->superseded)) return 0;
     int same = lw__file_at_path(f);
@@ -236,11 +239,13 @@ int lw__file_moved(struct lw__file *f) {
     return 0;
 }
 
+/* Pairs with lw__file_moved() in others. */
 void lw__file_napped(struct lw__file *f) {
     if (lw__file_at_path(f) != 0) return;
     lw__store_release(&f->lane.state->superseded, 1);
 }
 
+/* Pairs with give_word() and lw__slot_free(): who is gone has done all it did. */
 static bool anybody_attached(struct lw__file *f) {
     uint64_t lock = lw__load_acquire(&f->lane.ctl->lock);
     if (lock && !lw__owner_gone(f->bus, lock)) return true;
@@ -252,7 +257,8 @@ static bool anybody_attached(struct lw__file *f) {
 }
 
 /* Only a persistent bus cares: pages reach the disk in any order, so after a power cut the file is worth something only
- * if all of them were there when the last one left. */
+ * if all of them were there when the last one left. Pairs with mark_dirty() and lw__file_adopt(); the lock alone
+ * would do. */
 void lw__file_detached(struct lw__file *f) {
     if (f->bus->dir.is_volatile || lw__file_lock(f, "closing")) return;
     if (!anybody_attached(f) && fsync(f->fd) == 0) {

@@ -52,6 +52,8 @@ char *lw__link_words(struct lw_link *link) {
 
 /* ---- saying ------------------------------------------------------------------------------------------------------- */
 
+/* The fence pairs with those of park_quiet() and lw__source_prepare(), the rest with take_free() and
+ * lw__reader_bell(). */
 void lw__link_ring(struct lw_bus *bus, const struct lw__lane *out) {
     const struct lw__slot *slot = lw__link_slot(out);
     lw__fence_full(); /* what was said, before the look at who is there */
@@ -272,7 +274,8 @@ static void set_bell(struct lw__source *s, uint64_t bell) {
     lw__pub_bell(link_of(s)->ends.out, bell);
 }
 
-/* Does the other side take what we sent? Nothing to take is no sign of anything. */
+/* Does the other side take what we sent? Nothing to take is no sign of anything. Pairs with lw__cursor_store() of
+ * the other side; only the number counts here. */
 static void watch_progress(struct lw_link *link, int64_t now) {
     const struct lw_pub *out = link->ends.out;
     uint64_t at = lw__load_acquire(&lw__link_slot(&out->file.lane)->cursor.pos) & ~UINT64_C(7);

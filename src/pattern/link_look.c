@@ -43,6 +43,7 @@ static void fill_remote(const struct lw__remote *r, struct lw_link_info *info) {
     snprintf(info->address, sizeof info->address, "%s", where);
 }
 
+/* Pairs with take_for_good(). */
 int lw_link_stat(struct lw_link *link, struct lw_link_info *info) {
     struct lw_link_info now = LW_LINK_INFO_INIT;
     if (link->cut) return LW_EFORKED;

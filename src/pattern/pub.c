@@ -23,6 +23,7 @@ static struct lw_pub *pub_of(struct lw__source *s) {
     return (struct lw_pub *)(void *)((char *)s - offsetof(struct lw_pub, source));
 }
 
+/* Pairs with replace() and remove_locked(). */
 bool lw__pub_is_due(const struct lw_pub *pub) {
     if (!pub->want) return false;
     return lw__load_acquire(&pub->file.lane.state->superseded) || lw__writer_might_fit(&pub->writer, pub->want);
@@ -158,7 +159,8 @@ static int take(struct lw_pub *pub, const struct lw__owners *owners) {
     return rc;
 }
 
-/* Whoever shares a topic must be able to take the lock from one that is biased. */
+/* Whoever shares a topic must be able to take the lock from one that is biased. The membarrier pairs with nothing:
+ * it is to find out whether it may be called. */
 static int check_fences(const struct lw_pub *pub) {
     int rc = pub->flags & LW_PUB_EXCLUSIVE ? 0 : pub->file.bus->fenced;
     if (!rc && !(pub->flags & LW_PUB_EXCLUSIVE)) rc = lw__membarrier();
@@ -281,7 +283,8 @@ static bool time_to_look(struct lw_pub *pub) {
 }
 
 /* A dead subscriber without a name frees the room it held, a durable one that was dead for long as well. A dead
- * publisher's section is free when its epoch is closed. */
+ * publisher's section is free when its epoch is closed. Pairs with take_free() and lw__slot_note_away(); the word is
+ * believed only by compare-and-swap. */
 static void free_the_dead(struct lw_pub *pub, int refusal) {
     struct lw_bus *bus = pub->file.bus;
     uint64_t seen = refusal == LW_EWRITER ? pub->writer.holder : lw__load_acquire(&slowest(pub)->owner);
@@ -326,6 +329,7 @@ static void advice(char *text, size_t size, const struct lw_pub *pub, const char
         snprintf(text, size, "the next try takes its place away");
 }
 
+/* Pairs with change_word(), for the name. */
 const char *lw_pub_explain(struct lw_pub *pub) {
     struct lw__place place;
     char node[LW_NAME_MAX + 1], name[LW_NAME_MAX + 1], who[LW_NAME_MAX + 48], what[320];

@@ -85,7 +85,8 @@ static void open_lanes(struct lw__remote *r) {
     lw__wire_lanes(&r->conn->wire, r->lanes, LW__REMOTE_LANES);
 }
 
-/* Counts connections in the page of our lane, so that a later process goes on counting. */
+/* Counts connections in the page of our lane, so that a later process goes on counting. Pairs with nothing: it is
+ * the lock's holder that counts, and take_for_good() brings what the one before counted. */
 static uint64_t next_epoch(struct lw__remote *r) {
 #ifdef LW_PLANT_EPOCH_NOT_COUNTED
     return 1;

@@ -16,11 +16,13 @@ static int who_lives(struct lw__file *t, const char *role, uint64_t owner) {
     return lw__fail(LW_EHELD, "%s: node %s (pid %d) %s it; end that first, or use --force", t->title, node, pid, role);
 }
 
+/* Pairs with take_free(), by the fences of remove_locked() and lw__file_attached(). */
 static int slot_lives(struct lw__file *t, const struct lw__slot *slot) {
     uint64_t owner = lw__load_acquire(&slot->owner);
     return who_lives(t, lw__slot_kind(owner) == LW__SLOT_WRITER ? "publishes to" : "reads", owner);
 }
 
+/* Pairs with take_for_good(), by the same fences as slot_lives(). */
 static int anybody_lives(struct lw__file *t) {
     int rc = who_lives(t, "publishes to", lw__load_acquire(&t->lane.ctl->lock));
     for (uint32_t i = 0; !rc && i < t->lane.slots_max; i++) rc = slot_lives(t, &t->lane.slots[i]);

@@ -198,7 +198,8 @@ static void carry(struct lw__lane *fresh, uint32_t i, const struct lw__slot *fro
 }
 
 /* Reshaping keeps who has a place and is alive or durable: returns its owner word, else 0. One that is still looking
- * for its place finds `superseded`, and joins the new file by itself. */
+ * for its place finds `superseded`, and joins the new file by itself. Pairs with take_free() and change_word(), by
+ * the fences of replace() and lw__file_attached(). */
 static uint64_t user_of(const struct lw__file *f, uint32_t i) {
     const struct lw__slot *slot = &f->lane.slots[i];
     uint64_t owner = lw__load_acquire(&slot->owner);
@@ -232,7 +233,7 @@ static uint64_t lost_by(const struct lw__slot *slot, uint64_t tail_number) {
 }
 
 /* A new incarnation keeps the durable names, without owners, and their loss. Pages of any age: a name may be torn, or
- * there twice. */
+ * there twice. Pairs with change_word(), for the name. */
 static int carry_names(struct lw__file *f, struct lw__lane *fresh) {
     for (uint32_t i = 0; i < f->lane.slots_max && i < fresh->slots_max; i++) {
         const struct lw__slot *slot = &f->lane.slots[i];
@@ -351,6 +352,7 @@ static int new_incarnation(struct lw__file *f) {
     return replace(f, &shape, false);
 }
 
+/* Pairs with mark_dirty() and lw__file_detached(); the lock alone would do. */
 int lw__file_adopt(struct lw__file *f) {
     int rc = lw__file_lock(f, "first use since the machine started");
     if (rc) return rc;

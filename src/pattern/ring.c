@@ -10,6 +10,7 @@ static void ring_one(void *context, uint64_t owner, uint64_t bell) {
     lw__bell_ring(context, owner, bell);
 }
 
+/* Pairs with the fences of park_quiet() and lw__source_prepare(). */
 void lw__ring_readers(struct lw_bus *bus, struct lw__lane *lane) {
     struct lw__owners owners = lw__file_owners(bus);
     struct lw__ringer ringer = {.ring = ring_one, .context = bus};
@@ -20,7 +21,7 @@ void lw__ring_readers(struct lw_bus *bus, struct lw__lane *lane) {
 void lw__ring_writers(struct lw_bus *bus, struct lw__lane *lane) {
     struct lw__owners owners = lw__file_owners(bus);
     struct lw__ringer ringer = {.ring = ring_one, .context = bus};
-    lw__fence_full();
+    lw__fence_full(); /* pairs with park_quiet() and lw__source_prepare() as well */
     lw__lane_ring_writers(lane, bus->owner, &owners, &ringer);
 }
 

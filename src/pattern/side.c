@@ -17,6 +17,7 @@ static void load_words(const struct lw__side *side, uint64_t *words, size_t leng
     ((char *)words)[length] = 0;
 }
 
+/* Pairs with lw__side_write(): acquire with its last release, fence with fence. */
 static bool read_once(const struct lw__side *side, struct lw__saying *s, void *words) {
     s->turn = lw__load_acquire(&side->turn);
     if (s->turn & 1) return false;
@@ -44,6 +45,7 @@ bool lw__side_read(const struct lw__side *side, struct lw__saying *s, void *word
     return false;
 }
 
+/* Pairs with read_once(): fence with fence, the last release with its acquire. */
 void lw__side_write(struct lw__side *side, const struct lw__saying *s, const void *words) {
     uint64_t turn = lw__load(&side->turn) | 1;
 #ifndef LW_PLANT_SIDE_WITHOUT_ODD_TURN
@@ -65,6 +67,7 @@ void lw__side_write(struct lw__side *side, const struct lw__saying *s, const voi
     lw__store_release(&side->turn, turn + 1);
 }
 
+/* Pairs with fill_remote() in pattern/link_admin.c. */
 void lw__side_reach(struct lw__side *side, uint64_t owner, const char *address) {
     for (size_t i = 0, length = address ? strlen(address) + 1 : 0; i < length && i < LW_ADDRESS_MAX; i += 8) {
         uint64_t word = 0;

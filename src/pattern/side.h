@@ -71,6 +71,7 @@ void lw__side_write(struct lw__side *side, const struct lw__saying *saying, cons
 void lw__side_reach(struct lw__side *side, uint64_t owner, const char *address);
 void lw__side_address(const struct lw__side *side, char address[LW_ADDRESS_MAX]);
 
+/* Pairs with lw__side_write(). */
 static inline uint64_t lw__side_turn(const struct lw__side *side) {
     return lw__load_acquire(&side->turn);
 }

@@ -18,7 +18,8 @@ static uint64_t orphans(const struct lw_sub *sub) {
     return missed && r->orphans_at == r->rx.head && r->orphans > missed - 1 ? r->orphans - (missed - 1) : 0;
 }
 
-/* What was told is forgotten, but what the user has and did not release. */
+/* What was told is forgotten, but what the user has and did not release. Pairs with lw__slot_inherit(): after a
+ * death the heir finds these words as far as they came, in this order. */
 static void forget_loss(struct lw_sub *sub) {
     struct lw__slot *slot = sub->reader.slot;
     lw__store(&slot->lost, 0);
@@ -223,6 +224,7 @@ static struct lw_sub *sub_of(struct lw__source *s) {
     return (struct lw_sub *)(void *)((char *)s - offsetof(struct lw_sub, source));
 }
 
+/* The header pairs with the commit in lw__tx_publish(). `horizon` pairs with nothing: the look that follows counts. */
 static bool has_record(const struct lw_sub *sub) {
     const struct lw__rx *rx = &sub->reader.rx;
     const struct lw__lane *lane = &sub->file.lane;
@@ -232,6 +234,7 @@ static bool has_record(const struct lw_sub *sub) {
     return lw__record_racy(lane, rx->pos, &header, &size) != 0;
 }
 
+/* Pairs with replace() and remove_locked(). */
 bool lw__sub_is_due(const struct lw_sub *sub) {
     if (sub->cut || sub->gone || sub->owed || sub->untold) return true;
     if (lw__load_acquire(&sub->file.lane.state->superseded)) return true;

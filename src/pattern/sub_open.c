@@ -36,6 +36,7 @@ int lw__sub_failed(const struct lw_sub *sub, int rc) {
                     rc == -ENOMEM ? "no memory to copy a message of this size" : lw_strerror(rc));
 }
 
+/* Pairs with change_word(); only the number counts here. */
 int lw__sub_no_slot(struct lw_sub *sub) {
     const struct lw__lane *lane = &sub->file.lane;
     unsigned durable = 0;
@@ -61,7 +62,8 @@ static int refuse_second(struct lw_sub *sub, uint64_t holder) {
 /* ---- another file at the path ------------------------------------------------------------------------------------ */
 
 /* Our slot in the new file: whoever made it copied ours to the same index if it saw us with a place. It may be that we
- * may be evicted there, and were. */
+ * may be evicted there, and were. Pairs with link_over(), whose rename brings the whole file, and with
+ * lw__slot_evict(). */
 static struct lw__slot *carried_slot(const struct lw__lane *lane, const struct lw__reader *r) {
     if (r->index >= lane->slots_max) return NULL;
     struct lw__slot *slot = &lane->slots[r->index];

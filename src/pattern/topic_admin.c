@@ -25,6 +25,7 @@ int lw_topic_create(struct lw_bus *bus, const char *topic, const struct lw_shape
 
 /* ---- forget ------------------------------------------------------------------------------------------------------ */
 
+/* Pairs with change_word() and lw__slot_note_away(). */
 static int forget(struct lw__file *t, const char *name) {
     struct lw__slot *slot = lw__slot_find(&t->lane, name);
     if (!slot) return lw__fail(LW_ENOSUB, "topic %s: no durable subscriber %s", t->name, name);
@@ -89,7 +90,8 @@ struct cleaning {
     struct lw_clean_result *result;
 };
 
-/* Under the lane's lock: who wants to publish just now and finds us in its way, asks again under it. */
+/* Under the lane's lock: who wants to publish just now and finds us in its way, asks again under it. Pairs with
+ * take_for_good() and take_word(). */
 static void clean_writer(struct lw__file *t, const struct lw__owners *owners, struct lw_clean_result *result) {
     struct lw__writer writer;
     uint64_t lock = lw__load_acquire(&t->lane.ctl->lock);
@@ -101,6 +103,7 @@ static void clean_writer(struct lw__file *t, const struct lw__owners *owners, st
     lw__file_unlock(t);
 }
 
+/* Pairs with take_free(). */
 static unsigned count_dead_writers(const struct lw__file *t) {
     unsigned dead = 0;
     for (uint32_t i = 0; i < t->lane.slots_max; i++) {

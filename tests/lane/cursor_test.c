@@ -246,7 +246,7 @@ static void look_everywhere(struct t_lane *t) {
         if (!lw__reader_join(&r, from, positions[i > 1 ? i - 2 : 0]))
             for (int n = 0; n < 600 && lw__reader_next(&r, &m) == 1; n++) {
                 assert_true(m.len <= t->lane.record_max);
-                assert_true(((const char *)m.data)[m.len ? m.len - 1 : 0] <= 127); /* touch it: it is mapped */
+                assert_true(((const signed char *)m.data)[m.len ? m.len - 1 : 0] <= 127); /* touch it: it is mapped */
             }
         lw__reader_leave(&r);
     }

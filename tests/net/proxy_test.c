@@ -126,7 +126,7 @@ static void a_backlog_that_is_full_is_waited_for(void **state) {
     T_UNTIL(proxy_count(n.proxy).connections == N);
     bool seen[N] = {false};
     for (size_t i = 0; i < N; i++) {
-        char which;
+        signed char which;
         e[i].fd[1] = ts_patient(accept(n.listener, NULL, NULL));
         assert_int_equal(recv(e[i].fd[1], &which, 1, 0), 1);
         assert_true(which >= 0 && which < N && !seen[(size_t)which]);
