@@ -186,7 +186,8 @@ struct lw_accept_options {
  * NULL. `*link` is not yours to use when the group is another thread's: that thread may close it first.
  * Errors: LW_ESTATE (the client has gone, or logged in again: a newer login is waiting; or it was answered already),
  * LW_EHELD (an earlier server of this name still has the link open; it is told of again when that may be over),
- * LW_ECORRUPT, LW_EVERSION, LW_ENOLINK (removed), -EINVAL, -ENOMEM, -EMFILE, LW_EFORKED.
+ * LW_ECORRUPT, LW_EVERSION, LW_ENOLINK (removed), -EINVAL, -ENOMEM, -EMFILE, LW_EFORKED. When files or memory could not be
+ * had it can be tried again; over TCP the client was sent away then, and logs in anew.
  */
 LW_API int lw_login_accept(struct lw_login *login, struct lw_group *group, const struct lw_accept_options *options,
                            struct lw_link **link);

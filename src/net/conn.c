@@ -163,7 +163,7 @@ static bool is_socket(const char *path) {
 /* A socket file whose listener is dead is in the way of nobody. What is no socket refuses a connection as well, and stays. */
 static int bind_unix(int fd, const struct lw__address *a) {
     const struct sockaddr *to = (const struct sockaddr *)&a->socket;
-    fchmod(fd, 0600);
+    if (fchmod(fd, 0600)) return -errno; /* else it is anybody's who may enter the folder */
     if (bind(fd, to, a->length) == 0) return 0;
     if (errno != EADDRINUSE) return -errno;
     int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
