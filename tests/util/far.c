@@ -134,19 +134,25 @@ static void hear(struct self *s, const struct lw_event *e) {
     if (e->kind == LW_UP) set(&t->ups, t->ups + 1);
 }
 
-static void poll_once(struct self *s, int64_t timeout) {
-    struct lw_event events[8];
+static void look(struct self *s) {
     struct lw_link_info info = LW_LINK_INFO_INIT;
-    int n = lw_group_poll(s->group, events, 8, timeout);
-    T_NEED(n >= 0 || n == -EINTR);
-    for (int i = 0; i < n; i++) hear(s, &events[i]);
-    bool readable = n > 0 && events[n - 1].kind == LW_READABLE; /* told again and again until somebody asks for it */
-    if (readable) t_sleep(LW_US(200));
     if (!s->link || lw_link_stat(s->link, &info)) return;
     set(&s->page->told.connections, info.connections);
     set(&s->page->told.waiting, info.arrived - info.received);
     set(&s->page->told.taken, info.taken);
     s->page->told.state = info.state;
+}
+
+/* The numbers before the events: whoever waits for an event finds what it was about. */
+static void poll_once(struct self *s, int64_t timeout) {
+    struct lw_event events[8];
+    int n = lw_group_poll(s->group, events, 8, timeout);
+    T_NEED(n >= 0 || n == -EINTR);
+    look(s);
+    for (int i = 0; i < n; i++) hear(s, &events[i]);
+    bool readable = n > 0 && events[n - 1].kind == LW_READABLE; /* told again and again until somebody asks for it */
+    if (readable) t_sleep(LW_US(200));
+    look(s);
 }
 
 /* ---- what it can do */
