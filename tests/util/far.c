@@ -213,8 +213,15 @@ static int64_t remove_link(struct self *s) {
     return lw_link_remove(s->bus, address, how->as ? how->as : FAR_CLIENT, 0, &s->page->told.discarded);
 }
 
+/* A server may be asked to send before its client has come. */
+static void wait_for_link(struct self *s) {
+    for (int64_t end = t_now() + FAR_PATIENCE / 2; !s->link && t_now() < end;) poll_once(s, LW_MS(1));
+    T_NEED(s->link);
+}
+
 static int64_t act(struct self *s, enum far_what what, uint64_t a, uint64_t b) {
     struct lw_msg msg;
+    if (what == FAR_SEND || what == FAR_BATCH) wait_for_link(s);
     switch (what) {
     case FAR_SEND:
         return send_some(s, a, b);
