@@ -5,13 +5,14 @@ PREFIX ?= /usr/local
 SECONDS ?= 60
 FILTER ?= .
 OP ?= *
+HOURS ?= 1
 
 BUILD = gcc libc6-dev cmake ninja-build
 CLANG = clang libclang-rt-14-dev
 TESTS = $(BUILD) libcmocka-dev strace
 MODEL = spin gcc libc6-dev
 
-.PHONY: all help test quick chaos fail kill peers demo bench bench-check san tsan-long arm64 fuzz planted model lint install clean
+.PHONY: all help test quick chaos soak fail kill peers demo bench bench-check san tsan-long arm64 fuzz planted model lint install clean
 
 all: ## build the tool, build/laneway, and the libraries
 	@scripts/need $(BUILD)
@@ -35,6 +36,11 @@ chaos: ## many processes on one topic, killed at random for SECONDS=120; nothing
 	@scripts/need $(TESTS)
 	@scripts/build gcc
 	@scripts/chaos build/gcc --seconds $(SECONDS)
+
+soak: ## the same with links over memory and TCP beside it, a kill, stop, restart or cut a second, for HOURS=1
+	@scripts/need $(TESTS)
+	@scripts/build gcc
+	@scripts/soak build/gcc $(HOURS)
 
 fail: ## each call of libc fails once, or from then on, or is the last; and kills inside system calls; an hour
 	@scripts/need $(TESTS)

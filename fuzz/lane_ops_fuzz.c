@@ -537,7 +537,10 @@ static void do_resume(struct place *p) {
     lw__store(&slot->cap, p->cap);
     p->life = OPEN;
     p->next = p->copied = p->head;
-    if (p->evicted || p->returning) model_come_back(p);
+    if (p->evicted || p->returning)
+        model_come_back(p);
+    else if (!model_missed(p))
+        p->missed = 0; /* it sought back */
     MUST(lw__reader_resume(&r) == 0);
     p->reader = r;
 }

@@ -10,6 +10,7 @@
  *     track.c     the order: what may come next
  *     ledger.c    what outlives the processes; it lies outside the bus
  *     verdict.c   the end: is everything there, and is everything tidy
+ *     links.h     the same for links, beside the topic
  *
  * A writer's life notes in the ledger what it is about to send, and then that it is sent. So of a dead life all but the
  * last operation is decided; that one is there as a whole, or not at all. A durable reader notes in the same way what it
@@ -23,6 +24,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "chaos/links.h"
 #include "laneway/laneway.h"
 
 #define TOPIC "chaos"
@@ -30,8 +32,8 @@
 enum {
     WRITERS_MAX = 32,
     READERS_MAX = 32,
-    ACTORS_MAX = WRITERS_MAX + READERS_MAX + 1,
-    LIVES_MAX = 1 << 18,
+    ACTORS_MAX = WRITERS_MAX + READERS_MAX + 1 + 3 * PAIRS_MAX,
+    LIVES_MAX = 1 << 20, /* a message has room for that */
     BATCH_MAX = 200,
     PATH_LONG = 512,
     TEXT_LONG = 512,
@@ -119,7 +121,7 @@ struct durable {
     _Atomic uint64_t drained; /* 1 + the number it stood at when nothing was left */
 };
 
-enum role { WRITER, READER, LOOKER };
+enum role { WRITER, READER, LOOKER, CLIENT, SERVER, CUTTER };
 enum kind { DURABLE, RELIABLE, LAGGING, LOSSY };
 
 /* What a process says of itself, for who looks from outside. Adds up over its lives. */
@@ -132,6 +134,8 @@ struct actor {
     _Atomic uint64_t refused;
     _Atomic uint64_t gaps, evictions, told;
     _Atomic uint64_t held; /* names that a dead one seemed to have still */
+    _Atomic uint64_t ups, cuts;
+    _Atomic int order; /* enum order, of links: by the herd, and taken by the process */
     _Atomic(const char *) doing;
     char text[TEXT_LONG]; /* of the last refusal */
 };
@@ -142,8 +146,10 @@ struct ledger {
     /* set before anybody starts */
     uint64_t seed;
     uint32_t writers, readers, actors;
+    uint32_t links, tcp, first_link; /* pairs over memory, and behind them those over TCP; the first actor of these */
     uint64_t ring;
-    char dir[PATH_LONG];
+    int pid;                             /* of the parent */
+    char dir[PATH_LONG], far[PATH_LONG]; /* the bus, and that of clients over TCP */
     /* commands */
     _Atomic int stage;
     _Atomic int alone; /* this writer only; or NOBODY */
@@ -153,6 +159,9 @@ struct ledger {
     char complaint[COMPLAINTS_MAX][TEXT_LONG];
     struct actor actor[ACTORS_MAX];
     struct durable durable[READERS_MAX];
+    struct pair pair[PAIRS_MAX];
+    uint32_t witnesses;
+    struct witness witness[WITNESSES_MAX];
     _Atomic uint64_t number[NUMBERS]; /* of message n at n mod NUMBERS: {lap 24, hash 40} */
     struct life life[WRITERS_MAX][LIVES_MAX];
 };
@@ -240,6 +249,7 @@ struct herd {
     struct animal {
         int pid; /* 0: none */
         uint32_t lives;
+        uint64_t kills, stops;
         int64_t stopped_until;
         int64_t start_at; /* when there is none */
         uint64_t beats;
@@ -251,6 +261,8 @@ struct herd {
 
 void herd_start(struct herd *herd, uint32_t i);
 void herd_kill(struct herd *herd, uint32_t i);
+/* The same without waiting for its end: where inotify was used the kernel takes up to seconds for that on a busy machine. */
+void herd_strike(struct herd *herd, uint32_t i);
 void herd_stop(struct herd *herd, uint32_t i, int64_t ns);
 void herd_go_on(struct herd *herd, uint32_t i);
 

@@ -22,7 +22,8 @@ static void live(struct ledger *ledger, uint32_t i, uint32_t life) {
                         .actor = actor,
                         .life = life,
                         .dice = {.state = dice_mix(ledger->seed + ((uint64_t)i << 32 | life))}};
-    void (*const lives[])(struct self *) = {writer_live, reader_live, looker_live};
+    void (*const lives[])(struct self *) = {writer_live, reader_live, looker_live,
+                                            client_live, server_live, cutter_live};
     lives[actor->role](&self);
 }
 
@@ -53,6 +54,7 @@ static void buried(struct herd *herd, uint32_t i) {
     struct animal *a = &herd->animal[i];
     a->pid = 0;
     a->stopped_until = 0;
+    links_buried(herd->ledger, i);
     a->start_at = dice(&herd->dice, 8) ? 0 : now() + LW_MS(dice(&herd->dice, 60)); /* mostly at once */
 }
 
@@ -87,7 +89,12 @@ void herd_kill(struct herd *herd, uint32_t i) {
     bool by_us = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
     if (!by_us) check_status(herd, i, status);
     herd->kills += by_us;
+    a->kills += by_us;
     buried(herd, i);
+}
+
+void herd_strike(struct herd *herd, uint32_t i) {
+    if (herd->animal[i].pid) kill(herd->animal[i].pid, SIGKILL);
 }
 
 void herd_stop(struct herd *herd, uint32_t i, int64_t ns) {
@@ -96,6 +103,7 @@ void herd_stop(struct herd *herd, uint32_t i, int64_t ns) {
     kill(a->pid, SIGSTOP);
     a->stopped_until = now() + ns;
     herd->stops++;
+    a->stops++;
 }
 
 void herd_go_on(struct herd *herd, uint32_t i) {
@@ -113,6 +121,7 @@ static void stopped(struct herd *herd, uint32_t i) {
     a->stopped_until = now() + LW_MS(dice_between(&herd->dice, 1, 40));
     if (herd->ledger->actor[i].role == WRITER) atomic_store(&herd->ledger->alone, NOBODY);
     herd->stops++;
+    a->stops++;
 }
 
 static void reap(struct herd *herd, uint32_t i) {
@@ -122,10 +131,10 @@ static void reap(struct herd *herd, uint32_t i) {
         stopped(herd, i);
         return;
     }
-    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
-        herd->kills++; /* an ambush */
-    else
-        check_status(herd, i, status);
+    bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL; /* an ambush, or a strike */
+    if (!killed) check_status(herd, i, status);
+    herd->kills += killed;
+    herd->animal[i].kills += killed;
     buried(herd, i);
 }
 
@@ -173,6 +182,7 @@ static void look_at_progress(struct herd *herd) {
 static bool is_needed(const struct ledger *ledger, uint32_t i) {
     const struct actor *actor = &ledger->actor[i];
     int stage = atomic_load(&ledger->stage);
+    if (i >= ledger->first_link) return stage == RUN || !pair_is_complete(&ledger->pair[actor->index]);
     if (actor->role != READER || stage != DRAIN) return stage == RUN || actor->role == READER;
     bool named = actor->kind == DURABLE || actor->kind == LAGGING;
     return named && !atomic_load(&ledger->durable[actor->index].drained);
@@ -195,7 +205,7 @@ bool herd_look(struct herd *herd) {
 /* What shows that one gets on. */
 static uint64_t progress(const struct ledger *ledger, uint32_t i) {
     const struct actor *actor = &ledger->actor[i];
-    return atomic_load(actor->role == LOOKER ? &actor->beats : &actor->messages);
+    return atomic_load(actor->role == LOOKER || actor->role == CUTTER ? &actor->beats : &actor->messages);
 }
 
 bool herd_calm(struct herd *herd) {

@@ -34,8 +34,8 @@ void complain(struct ledger *ledger, const char *format, ...) {
 static const char *what_is(const struct actor *actor) {
     static const char *const kinds[] = {"durable reader", "reader without a name", "reader with max_lag",
                                         "lossy reader"};
-    if (actor->role == WRITER) return "writer";
-    return actor->role == LOOKER ? "looker" : kinds[actor->kind];
+    static const char *const roles[] = {"writer", "", "looker", "client", "server", "proxy"};
+    return actor->role == READER ? kinds[actor->kind] : roles[actor->role];
 }
 
 void complain_call(struct ledger *ledger, const struct actor *actor, const char *call, int64_t rc) {

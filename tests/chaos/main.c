@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * chaos/main.c - writers and readers on one shared topic, killed and stopped at random for some seconds. Prints the seed
- * first, and last one line that says what happened. Exits 1 when something is wrong: then it says what, and the bus
- * stays.
+ * chaos/main.c - writers and readers on one shared topic, and links beside them, killed and stopped at random for some
+ * seconds. Prints the seed first, and last what happened in a line of each. Exits 1 when something is wrong: then it says
+ * what, and the bus stays.
  */
 #include <errno.h>
 #include <ftw.h>
@@ -15,19 +15,23 @@
 
 #include "chaos/chaos.h"
 
-static const char usage[] = "Usage: chaos [OPTION...]\n"
-                            "Writers and readers on one topic; one of them is killed every few milliseconds.\n"
-                            "  --seconds N   how long (120)\n"
-                            "  --writers N   up to 32 (8)\n"
-                            "  --readers N   up to 32 (8)\n"
-                            "  --ring BYTES  a power of two from 65536 (random, up to 1 MiB)\n"
-                            "  --every MS    a kill or stop so often, on average (4)\n"
-                            "  --seed N      repeats a run's choices, not its timing\n"
-                            "  --dir DIR     where to make the bus (TMPDIR, or /dev/shm)\n";
+static const char usage[] =
+    "Usage: chaos [OPTION...]\n"
+    "Writers and readers on one topic, and links; one of them is killed every few milliseconds.\n"
+    "  --seconds N   how long (120)\n"
+    "  --writers N   up to 32 (8)\n"
+    "  --readers N   up to 32 (8)\n"
+    "  --ring BYTES  a power of two from 65536 (random, up to 1 MiB)\n"
+    "  --every MS    a kill or stop so often, on average (4)\n"
+    "  --links N     pairs of client and server over shared memory, up to 16 with the next (0)\n"
+    "  --tcp N       the same over TCP, through a proxy that cuts (0)\n"
+    "  --break MS    a kill, stop, restart or cut of links so often, on average (1000)\n"
+    "  --seed N      repeats a run's choices, not its timing\n"
+    "  --dir DIR     where to make the bus (TMPDIR, or /dev/shm)\n";
 
 struct options {
     int64_t seconds;
-    uint32_t every;
+    uint32_t every, breaks;
     const char *dir;
 };
 
@@ -61,6 +65,12 @@ static int read_option(int letter, struct options *opt, struct ledger *ledger) {
         return ledger->ring = n, 0;
     case 'e':
         return read_number(optarg, 1, 10000, &n) ? -1 : (opt->every = (uint32_t)n, 0);
+    case 'l':
+        return read_number(optarg, 0, PAIRS_MAX / 2, &n) ? -1 : (ledger->links = (uint32_t)n, 0);
+    case 'c':
+        return read_number(optarg, 0, PAIRS_MAX / 2, &n) ? -1 : (ledger->tcp = (uint32_t)n, 0);
+    case 'k':
+        return read_number(optarg, 1, 100000, &n) ? -1 : (opt->breaks = (uint32_t)n, 0);
     case 's':
         return read_number(optarg, 0, UINT64_MAX, &ledger->seed);
     case 'd':
@@ -73,9 +83,9 @@ static int read_option(int letter, struct options *opt, struct ledger *ledger) {
 /* 0; 1: help was asked for; -1. */
 static int read_options(int argc, char **argv, struct options *opt, struct ledger *ledger) {
     static const struct option known[] = {
-        {"seconds", 1, NULL, 't'}, {"writers", 1, NULL, 'w'}, {"readers", 1, NULL, 'r'},
-        {"ring", 1, NULL, 'b'},    {"every", 1, NULL, 'e'},   {"seed", 1, NULL, 's'},
-        {"dir", 1, NULL, 'd'},     {"help", 0, NULL, 'h'},    {NULL, 0, NULL, 0}};
+        {"seconds", 1, NULL, 't'}, {"writers", 1, NULL, 'w'}, {"readers", 1, NULL, 'r'}, {"ring", 1, NULL, 'b'},
+        {"every", 1, NULL, 'e'},   {"seed", 1, NULL, 's'},    {"links", 1, NULL, 'l'},   {"tcp", 1, NULL, 'c'},
+        {"break", 1, NULL, 'k'},   {"dir", 1, NULL, 'd'},     {"help", 0, NULL, 'h'},    {NULL, 0, NULL, 0}};
     int letter, rc = 0;
     while (!rc && (letter = getopt_long(argc, argv, "", known, NULL)) != -1) rc = read_option(letter, opt, ledger);
     if (!rc && optind < argc) return fputs(usage, stderr), -1;
@@ -92,6 +102,7 @@ static void cast(struct ledger *ledger) {
         ledger->actor[n++] = (struct actor){.role = READER, .index = i, .kind = kinds[i % 8]};
     ledger->actor[n++] = (struct actor){.role = LOOKER};
     ledger->actors = n;
+    links_cast(ledger);
     ledger->alone = NOBODY;
 }
 
@@ -100,6 +111,7 @@ static int make_dir(struct ledger *ledger, const char *in) {
     if (!in) in = "/dev/shm";
     int n = snprintf(ledger->dir, sizeof ledger->dir, "%s/laneway-chaos-XXXXXX", in);
     if (n < (int)sizeof ledger->dir - 8 && mkdtemp(ledger->dir)) {
+        snprintf(ledger->far, sizeof ledger->far, "%.*s/far", n, ledger->dir);
         strcat(ledger->dir, "/bus");
         return 0;
     }
@@ -117,10 +129,40 @@ static void remove_dir(struct ledger *ledger) {
     nftw(ledger->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
+/* ---- the summary ------------------------------------------------------------------------------------------------- */
+
+/* `when`: "" at the end. */
+static void report(const struct herd *herd, const char *when) {
+    const struct ledger *ledger = herd->ledger;
+    uint64_t messages = 0, bytes = 0, gaps = 0, evictions = 0, told = 0, held = 0;
+    uint64_t kills = 0, stops = 0;
+    for (uint32_t i = 0; i < ledger->first_link; i++) {
+        const struct actor *a = &ledger->actor[i];
+        kills += herd->animal[i].kills;
+        stops += herd->animal[i].stops;
+        messages += a->role == WRITER ? a->messages : 0;
+        bytes += a->role == WRITER ? a->bytes : 0;
+        gaps += a->gaps;
+        evictions += a->evictions;
+        told += a->told;
+        held += a->held;
+    }
+    if (held) printf("chaos: %llu names of the dead looked held for a moment\n", (unsigned long long)held);
+    printf("chaos%s: %llu messages, %.1f MB, %llu kills, %llu stops, %llu evictions, %llu gaps (%llu messages told), "
+           "%llu lost, %llu repeated, %llu reordered\n",
+           when, (unsigned long long)messages, (double)bytes / 1e6, (unsigned long long)kills,
+           (unsigned long long)stops, (unsigned long long)evictions, (unsigned long long)gaps, (unsigned long long)told,
+           (unsigned long long)ledger->lost, (unsigned long long)ledger->repeated,
+           (unsigned long long)ledger->reordered);
+    fflush(stdout);
+    if (!messages || !herd->kills) complain(herd->ledger, "nothing happened");
+    links_report(herd, when);
+}
+
 /* ---- the run ----------------------------------------------------------------------------------------------------- */
 
 static uint32_t any(struct herd *herd) {
-    return dice(&herd->dice, herd->ledger->actors);
+    return dice(&herd->dice, herd->ledger->first_link);
 }
 
 static void hurt_one(struct herd *herd) {
@@ -154,22 +196,38 @@ static int64_t in_about(struct herd *herd, uint32_t ms) {
     return now() + (int64_t)dice(&herd->dice, 2 * ms * 1000) * 1000;
 }
 
+static bool be_calm(struct herd *herd, double part) {
+    if (!herd_calm(herd)) return false;
+    witnesses_look(herd, part);
+    return true;
+}
+
 static bool run(struct herd *herd, const struct options *opt) {
-    int64_t end = now() + LW_SEC(opt->seconds), hurt = 0, phase = 0, calm = in_about(herd, 2000);
+    int64_t begin = now(), end = begin + LW_SEC(opt->seconds), hurt = 0, phase = 0, calm = 0;
+    int64_t tell = begin + LW_SEC(600), broken = herd->ledger->links + herd->ledger->tcp ? 0 : INT64_MAX;
     bool fine = true;
-    for (int64_t t = now(); fine && t < end; t = now()) {
+    for (int64_t t = begin; fine && t < end; t = now()) {
         if (t >= hurt) {
             hurt_one(herd);
             hurt = in_about(herd, opt->every);
         }
+        if (t >= broken) {
+            links_hurt(herd);
+            broken = in_about(herd, opt->breaks);
+        }
         if (t >= phase) phase = now() + change_phase(herd);
         fine = herd_look(herd);
         if (fine && t >= calm) {
-            fine = herd_calm(herd);
+            fine = be_calm(herd, (double)(t - begin) / (double)(end - begin));
             calm = in_about(herd, 2000);
+        }
+        if (t >= tell) {
+            tell += LW_SEC(600);
+            report(herd, " so far");
         }
         nap(LW_MS(1) / 5);
     }
+    witnesses_look(herd, 1);
     return fine;
 }
 
@@ -218,30 +276,7 @@ static bool finish_readers(struct herd *herd) {
     return fine;
 }
 
-/* ---- the summary ------------------------------------------------------------------------------------------------- */
-
-static void report(const struct herd *herd) {
-    const struct ledger *ledger = herd->ledger;
-    uint64_t messages = 0, bytes = 0, gaps = 0, evictions = 0, told = 0, held = 0;
-    for (uint32_t i = 0; i < ledger->actors; i++) {
-        const struct actor *a = &ledger->actor[i];
-        messages += a->role == WRITER ? a->messages : 0;
-        bytes += a->role == WRITER ? a->bytes : 0;
-        gaps += a->gaps;
-        evictions += a->evictions;
-        told += a->told;
-        held += a->held;
-    }
-    if (held) printf("chaos: %llu names of the dead looked held for a moment\n", (unsigned long long)held);
-    printf("chaos: %llu messages, %.1f MB, %llu kills, %llu stops, %llu evictions, %llu gaps (%llu messages told), "
-           "%llu lost, %llu repeated, %llu reordered\n",
-           (unsigned long long)messages, (double)bytes / 1e6, (unsigned long long)herd->kills,
-           (unsigned long long)herd->stops, (unsigned long long)evictions, (unsigned long long)gaps,
-           (unsigned long long)told, (unsigned long long)ledger->lost, (unsigned long long)ledger->repeated,
-           (unsigned long long)ledger->reordered);
-    fflush(stdout);
-    if (!messages || !herd->kills) complain(herd->ledger, "nothing happened");
-}
+/* ---- the end -------------------------------------------------------------------------------------------------------- */
 
 static int judge(struct herd *herd) {
     struct ledger *ledger = herd->ledger;
@@ -258,9 +293,10 @@ static int judge(struct herd *herd) {
 
 int main(int argc, char **argv) {
     static struct herd herd;
-    struct options opt = {.seconds = 120, .every = 4};
+    struct options opt = {.seconds = 120, .every = 4, .breaks = 1000};
     struct ledger *ledger = ledger_make();
     if (!ledger) return perror("chaos: ledger"), 1;
+    ledger->pid = (int)getpid();
     ledger->writers = ledger->readers = 8;
     if (getrandom(&ledger->seed, 4, 0) < 0) ledger->seed = (uint64_t)now();
     int rc = read_options(argc, argv, &opt, ledger);
@@ -270,12 +306,15 @@ int main(int argc, char **argv) {
     if (!ledger->ring) ledger->ring = UINT64_C(65536) << dice(&herd.dice, 5);
     cast(ledger);
     if (make_dir(ledger, opt.dir)) return 1;
-    printf("chaos: --seed %llu --writers %u --readers %u --ring %llu\n", (unsigned long long)ledger->seed,
-           ledger->writers, ledger->readers, (unsigned long long)ledger->ring);
+    printf("chaos: --seed %llu --writers %u --readers %u --ring %llu --links %u --tcp %u\n",
+           (unsigned long long)ledger->seed, ledger->writers, ledger->readers, (unsigned long long)ledger->ring,
+           ledger->links, ledger->tcp);
+    fflush(stdout);
     verdict_prepare(ledger);
     bool fine = !ledger->complaints && run(&herd, &opt) && finish_writers(&herd) && finish_readers(&herd);
     herd_end(&herd);
+    if (fine) links_verdict(ledger);
     if (fine) verdict_end(ledger);
-    report(&herd);
+    report(&herd, "");
     return judge(&herd);
 }

@@ -37,12 +37,9 @@ void self_open(struct self *self, unsigned flags) {
     char node[LW_NAME_MAX + 1];
     struct lw_bus_options opt = LW_BUS_OPTIONS_INIT;
     uint32_t which = dice(&self->dice, 4);
-    snprintf(node, sizeof node, "%s%u-%u",
-             self->actor->role == WRITER   ? "w"
-             : self->actor->role == READER ? "r"
-                                           : "l",
-             self->actor->index, which);
-    opt.dir = self->ledger->dir;
+    snprintf(node, sizeof node, "%c%u-%u", "wrlcsp"[self->actor->role], self -> actor -> index, which);
+    bool far = self->actor->role == CLIENT && self->ledger->pair[self->actor->index].tcp;
+    opt.dir = far ? self->ledger->far : self->ledger->dir;
     opt.flags = flags;
     if (which && !(flags & LW_BUS_OBSERVE)) opt.node = node;
     int64_t until = 0;

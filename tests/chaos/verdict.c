@@ -42,7 +42,7 @@ void verdict_prepare(struct ledger *ledger) {
     struct lw_bus *bus = open_bus(ledger);
     if (!bus) return;
     shape.ring = ledger->ring;
-    shape.slots = 2 * ledger->actors; /* each has one, and may be about to free that of a dead one */
+    shape.slots = 2 * ledger->first_link; /* each has one, and may be about to free that of a dead one */
     fails(ledger, "lw_topic_create", lw_topic_create(bus, TOPIC, &shape));
     for (uint32_t i = 0; i < ledger->actors; i++)
         if (is_named(&ledger->actor[i])) make_name(ledger, bus, &ledger->actor[i]);
