@@ -81,8 +81,9 @@ struct peer {
     bool full;         /* no room for an answer: waits for LW_WRITABLE */
     bool is_touched;
     bool awaited; /* it was let in, and is not up yet */
-    bool lost;    /* over TCP: its client has not said goodbye, and comes back by itself */
-    int error;    /* it can't go on */
+    bool up; /* as we were told: a call on the link may know earlier that it is not, and it is not over before we are */
+    bool lost; /* over TCP: its client has not said goodbye, and comes back by itself */
+    int error; /* it can't go on */
 };
 
 static struct lw_server *server;
@@ -263,6 +264,7 @@ static void go_down(struct peer *peer, struct lw_link *link, int code) {
     lw_link_stat(link, &info);
     down_text(text, sizeof text, code, info.remote, lw_link_reason(link, NULL));
     say_code("down", lw_link_client(link), lw_errname(code), text);
+    peer->up = false;
     peer->lost = info.remote && code != LW_ECLOSED;
     peer->awaited = false;
 }
@@ -299,6 +301,7 @@ static int handle_link(struct worker *worker, struct peer *peer, const struct lw
         return 0;
     case LW_UP:
         peer->awaited = peer->lost = false;
+        peer->up = true;
         say("up", lw_link_client(link), "");
         return 0;
     case LW_STUCK:
@@ -342,7 +345,7 @@ static bool is_over(const struct peer *peer) {
     struct lw_link_info info = LW_LINK_INFO_INIT;
     struct lw_login login = LW_LOGIN_INIT;
     if (peer->error) return true;
-    if (peer->full || peer->lost || lw_link_state(peer->link) == LW_LINK_UP) return false;
+    if (peer->full || peer->lost || peer->up || lw_link_state(peer->link) == LW_LINK_UP) return false;
     if (lw_link_stat(peer->link, &info) || info.arrived > info.released) return false;
     if (peer->awaited && (info.remote || info.client_pid)) return false;
     return lw_link_login(peer->link, &login) != 1;
