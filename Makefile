@@ -21,7 +21,7 @@ all: ## build the tool, build/laneway, and the libraries
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## */  make \1\t/p' Makefile | expand -t 24
 
-test: ## everything that a change must hold, under ten minutes
+test: ## everything that a change must hold; a quarter of an hour
 	@scripts/need $(TESTS) $(CLANG) g++ clang-format pkg-config
 	@scripts/need libuv1-dev || echo "without libuv1-dev its example is not built, and its test is skipped"
 	@scripts/test-all
