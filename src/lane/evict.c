@@ -25,7 +25,8 @@
  * released, the owner knew, and both words mean nothing any more. So a death at any instruction leaves what the next
  * owner needs to tell the right count; it may have been told before, it is never told too little. The living owner
  * itself is told of what it had not been handed. An owner that seeks back has the end before it again, and perhaps the
- * beginning: what lies at its place and beyond is not missed, and may be again.
+ * beginning: what lies at its place and beyond is not missed, and may be again. Who inherits such a place and is told of
+ * nothing forgets both words; a death before that leaves it to the next one.
  */
 #include "lane/lane.h"
 

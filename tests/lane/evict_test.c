@@ -347,6 +347,22 @@ static void a_durable_one_is_told_by_whichever_heir_comes(void **state) {
     }
 }
 
+/* A durable one is handed half a ring and is evicted while it holds all of it. It comes back with the next message, and releases
+ * the first 400; `released` is the last of them. */
+static void release_late(struct lw__writer *w, struct lw__reader *r, struct lw_msg *m, struct lw_msg *released) {
+    write_up_to(w, RING / 2);
+    for (int k = 0; k < 400; k++) assert_int_equal(t_copy_next(r, m), 1);
+    *released = *m;
+    while (t_copy_next(r, m) == 1) {
+    }
+    write_up_to(w, RING + RING / 8);
+    assert_true(is_evicted(r));
+    assert_int_equal(t_copy_next(r, m), 1); /* nothing lost: all of it was handed out */
+    assert_int_equal(lw__slot_missed(r->slot), m->number);
+    lw__slot_cut_missed(r->slot, released->number + 1);
+    assert_int_equal(lw__slot_missed(r->slot), m->number - released->number - 1);
+}
+
 /* What it held when it was evicted it releases in part, and then it seeks back to before that: what it passes from there on
  * is missed from there on. */
 static void a_durable_one_that_sought_back_misses_from_there(void **state) {
@@ -357,17 +373,7 @@ static void a_durable_one_that_sought_back_misses_from_there(void **state) {
     struct lw_msg m, released;
     t_write_as(&w, &t.lane, WRITER);
     make_durable_lagging(&r, &t.lane, 8192);
-    write_up_to(&w, RING / 2);
-    for (int k = 0; k < 400; k++) assert_int_equal(t_copy_next(&r, &m), 1);
-    released = m;
-    while (t_copy_next(&r, &m) == 1) {
-    }
-    write_up_to(&w, RING + RING / 8);
-    assert_true(is_evicted(&r));
-    assert_int_equal(t_copy_next(&r, &m), 1); /* nothing lost: all of it was handed out */
-    assert_int_equal(lw__slot_missed(r.slot), m.number);
-    lw__slot_cut_missed(r.slot, released.number + 1);
-    assert_int_equal(lw__slot_missed(r.slot), m.number - released.number - 1);
+    release_late(&w, &r, &m, &released);
     assert_int_equal(lw__reader_seek(&r, LW_FROM_OLDEST, 0, &t_owners), 0);
     uint64_t back = r.rx.number;
     assert_true(back < released.number);
@@ -392,15 +398,8 @@ static void an_heir_that_released_everything_leaves_nothing_missed(void **state)
     struct lw_msg m, released;
     t_write_as(&w, &t.lane, WRITER);
     make_durable_lagging(&r, &t.lane, 8192);
-    write_up_to(&w, RING / 2);
-    for (int k = 0; k < 400; k++) assert_int_equal(t_copy_next(&r, &m), 1);
-    released = m;
-    while (t_copy_next(&r, &m) == 1) {
-    }
-    write_up_to(&w, RING + RING / 8);
-    assert_int_equal(t_copy_next(&r, &m), 1);
+    release_late(&w, &r, &m, &released);
     uint64_t end = m.number;
-    lw__slot_cut_missed(r.slot, released.number + 1);
     assert_int_equal(lw__reader_seek(&r, LW_FROM_OLDEST, 0, &t_owners), 0);
     assert_true(r.rx.number < released.number);
     assert_int_equal(lw__slot_missed(r.slot), 0);
