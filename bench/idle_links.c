@@ -176,26 +176,26 @@ static uint64_t tend(struct duo *duo, struct idle *idle, const struct lw_event *
     uint64_t number = (uint64_t)(uintptr_t)event->user;
     struct flow *flow = &idle->flows[number];
     uint64_t first = flow->received;
-    struct lw_msg msg, last = {0};
-    for (; lw_link_next(event->link, &msg, 0) == 1; last = msg) {
+    struct lw_msg msg = {0};
+    while (lw_link_next(event->link, &msg, 0) == 1) {
         check(duo, &msg, seq_of(idle, number, flow->received));
         if (++flow->received % RELEASE == 0) lw_link_release(event->link, &msg);
     }
-    if (flow->received > first && flow->received % RELEASE) lw_link_release(event->link, &last);
+    if (flow->received > first && flow->received % RELEASE) lw_link_release(event->link, &msg);
     send_some(duo, idle, event->link, number, each);
     return flow->received - first;
 }
 
 /* Server: all there is; released in between, or who sends without a pause would fill the ring. */
 static uint64_t answer(struct duo *duo, struct idle *idle, const struct lw_event *event, uint64_t each) {
-    struct lw_msg msg, last = {0};
+    struct lw_msg msg = {0};
     uint64_t n = 0;
     (void)idle, (void)each;
-    for (; lw_link_next(event->link, &msg, 0) == 1; last = msg) {
+    while (lw_link_next(event->link, &msg, 0) == 1) {
         ends_sent(duo, lw_link_send(event->link, 1, msg.data, msg.len, 0));
         if (++n % RELEASE == 0) lw_link_release(event->link, &msg);
     }
-    if (n % RELEASE) lw_link_release(event->link, &last);
+    if (n % RELEASE) lw_link_release(event->link, &msg);
     return n;
 }
 

@@ -45,16 +45,14 @@ ALWAYS void put(struct duo *duo, struct rate *rate, uint64_t seq, size_t size) {
 
 /* Up to AT_ONCE answers. Returns how many. */
 ALWAYS uint64_t get_some(struct duo *duo, struct rate *rate, uint64_t seq, size_t size) {
-    struct lw_msg msg, last = {0};
+    struct lw_msg msg = {0};
     uint64_t n = 0;
     int got = LW_EEMPTY;
-    for (; n < AT_ONCE && (got = lw_link_next(rate->link, &msg, 0)) == 1; n++) {
+    for (; n < AT_ONCE && (got = lw_link_next(rate->link, &msg, 0)) == 1; n++)
         if (msg.len != size || payload_differs(msg.data, size, seq + n))
             duo_fail(duo, "message %llu came wrong", (unsigned long long)(seq + n));
-        last = msg;
-    }
     if (got != 1 && got != LW_EEMPTY) duo_fail(duo, "next: %s", lw_strerror(got));
-    if (n) lw_link_release(rate->link, &last);
+    if (n) lw_link_release(rate->link, &msg);
     return n;
 }
 
@@ -75,17 +73,16 @@ ALWAYS void ask(struct duo *duo, struct rate *rate, size_t size) {
 
 /* All there is. Returns how many. */
 ALWAYS uint64_t answer_some(struct duo *duo, struct rate *rate, size_t size) {
-    struct lw_msg msg, last = {0};
+    struct lw_msg msg = {0};
     uint64_t n = 0;
     int got;
     while ((got = lw_link_next(rate->link, &msg, 0)) == 1) {
         if (msg.len != size) duo_fail(duo, "a message of %zu bytes came", msg.len);
         ends_sent(duo, lw_link_send(rate->link, 1, msg.data, size, patience));
-        last = msg;
         if (++n % AT_ONCE == 0) lw_link_release(rate->link, &msg);
     }
     if (got != LW_EEMPTY) duo_fail(duo, "next: %s", lw_strerror(got));
-    if (n % AT_ONCE) lw_link_release(rate->link, &last);
+    if (n % AT_ONCE) lw_link_release(rate->link, &msg);
     return n;
 }
 

@@ -3,7 +3,7 @@
  * bench/tcp_rate.c - bytes a second over a link over TCP, one way, by loopback.
  *
  * The client sends as fast as it can, message by message in place, with the cork in, and waits when there is no room;
- * every 256 KiB it pulls the cork and polls its group, as who has other links too. The server reads in place and releases,
+ * every 512 KiB it pulls the cork and polls its group, as who has other links too. The server reads in place and releases,
  * so acknowledgements go back all the time.
  * What counts are the bytes of records, with their headers, until the last one has been released.
  *
@@ -21,7 +21,7 @@ enum {
     ROUND_BYTES = 8 << 20, /* of records, in a round, at least ... */
     ROUND_RINGS = 4,       /* ... and so often around the ring: acknowledgements have to come */
     LEAST = 16,            /* messages in a round */
-    BURST = 256 << 10,     /* bytes of records that are sent with the cork in */
+    BURST = 512 << 10,     /* bytes of records that are sent with the cork in */
     AT_ONCE = 64,          /* messages released by one store */
     PIECE = 256 << 10      /* of a bare connection's send */
 };
@@ -82,19 +82,18 @@ ALWAYS void put_all(struct duo *duo, struct flow *flow, size_t size) {
 
 /* All there is. Returns the number of the next one. */
 ALWAYS uint64_t take_some(struct duo *duo, struct flow *flow, uint64_t seq, size_t size) {
-    struct lw_msg msg, last = {0};
+    struct lw_msg msg = {0};
     uint64_t held = 0;
     int got;
     for (; (got = lw_link_next(flow->link, &msg, 0)) == 1; seq++) {
         if (msg.len != size || payload_differs(msg.data, size, seq))
             duo_fail(duo, "message %llu came wrong", (unsigned long long)seq);
-        last = msg;
         if (++held < AT_ONCE) continue;
         lw_link_release(flow->link, &msg);
         held = 0;
     }
     if (got != LW_EEMPTY) duo_fail(duo, "next: %s", lw_strerror(got));
-    if (held) lw_link_release(flow->link, &last);
+    if (held) lw_link_release(flow->link, &msg);
     return seq;
 }
 

@@ -69,19 +69,18 @@ static void send_request(struct client *client) {
 /* Some of what is there; it is given back together. */
 static void take_answers(struct client *client) {
     uint64_t most = 1 + mix(client->part->seed ^ client->received) % HOLD_MOST;
-    struct lw_msg msg, last;
+    struct lw_msg msg;
     uint64_t n = 0;
     int got;
     while (n < most && (got = lw_link_next(client->link, &msg, 0)) == 1) {
         log_delivery(client->part, &msg);
         client->received = msg.number + 1;
-        last = msg;
         n++;
     }
     if (n < most && got != LW_EEMPTY && got != -EINTR) give_up(client->part->notes, "answer: %s", lw_strerror(got));
     if (!n) return;
-    release_link(client->part, client->link, &last);
-    client->released = last.number + 1;
+    release_link(client->part, client->link, &msg);
+    client->released = msg.number + 1;
 }
 
 static void talk(struct client *client) {

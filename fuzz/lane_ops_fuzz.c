@@ -239,7 +239,8 @@ static void do_other_kind(void) {
 
 static bool goes_inline(const struct handle *h, uint64_t len) {
     const struct lw__tx *tx = &h->w.tx;
-    return tx->pos + size_of(len) + 8 <= tx->edge && (!tx->section || *tx->lock == tx->biased);
+    int64_t over = (int64_t)(tx->pos + size_of(len) + 8);
+    return over <= tx->edge || (over <= tx->edge_inside && *tx->lock == tx->biased);
 }
 
 /* What the inline path does when it may. */
@@ -317,7 +318,7 @@ static void do_commit(struct handle *h) {
     uint64_t len = length();
     uint16_t type = byte();
     int64_t want = len < m.held ? (int64_t)m.tail : LW_ESTATE, got;
-    if (len < h->w.tx.held)
+    if (len < lw__tx_held(&h->w.tx))
         got = lw_pub_commit((struct lw_pub *)(void *)&h->w, type, len);
     else
         got = lw__writer_commit(&h->w, type, len);
@@ -372,13 +373,16 @@ static void do_batch(struct handle *h) {
 
 /* ---- writers die -------------------------------------------------------------------------------------------------- */
 
-/* Takes back what a publish stored after its store number `stores`: header; other number, tail; mark's number, mark. */
+/* Takes back what a publish stored after its store number `stores`: header; other number, tail; mark's number, mark. The
+ * tail from before it was stored first. */
 static void take_back(const struct handle *h, int stores, const struct lw__lane_ctl *before) {
     struct lw__lane_ctl *ctl = lane.ctl;
-    uint64_t pos = before->tail.pos & ~UINT64_C(7), at = h->w.tx.pos / SEGMENT % LW__MARKS;
+    uint64_t pos = m.tail, at = h->w.tx.pos / SEGMENT % LW__MARKS; /* the model has not published it yet */
+    struct lw__cursor tail = before->tail;
+    if ((tail.pos & ~UINT64_C(7)) != pos) lw__cursor_store(&tail, pos, m.count);
     if (stores < 1) memset(lane.data + pos % RING, 0, 8);
-    if (stores < 2) ctl->tail = before->tail;
-    if (stores < 3) ctl->tail.pos = before->tail.pos;
+    if (stores < 2) ctl->tail = tail;
+    if (stores < 3) ctl->tail.pos = tail.pos;
     if (stores < 4) ctl->marks[at].number = before->marks[at].number;
     if (stores < 5) ctl->marks[at].pos = before->marks[at].pos;
 }

@@ -29,7 +29,7 @@ extern "C" {
 #endif
 
 /* The number of the inline functions' agreement with the library; lw_bus_open() checks it. */
-#define LW_ABI 4u
+#define LW_ABI 5u
 
 /* Times are nanoseconds. LW_FOREVER waits without end, 0 never waits. */
 #define LW_FOREVER INT64_C(-1)

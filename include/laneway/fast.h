@@ -48,18 +48,20 @@ struct lw__cursor {
 struct lw__tx {
     uint64_t pos; /* the next record begins here */
     char *ring;
-    uint64_t edge;             /* records that end 8 bytes before here need nobody's leave; 0: all go the slow path */
-    uint64_t mask;             /* ring size - 1 */
-    uint64_t number;           /* of the next record */
-    struct lw__cursor *cursor; /* the log's tail */
-    uint64_t held;             /* bytes reserved inline plus 1; 0: none, or the slow path's */
-    uint64_t *section;         /* shared topic: our mark "inside", in our slot. NULL: exclusive */
-    uint64_t edge_after;       /* what `edge` is when nothing is reserved */
-    uint64_t *lock;            /* shared topic: the lane's lock word ... */
-    uint64_t biased;           /* ... which has this value as long as we may go in by marking our slot alone */
-    uint64_t sent;             /* shared topic: messages so far, times 2: what `section` is outside */
-    const uint64_t *parked;    /* readers that sleep, a bit each ... */
-    uint64_t masks;            /* ... in so many words */
+    uint64_t mask; /* ring size - 1 */
+    /* Records that end 8 bytes before here need nobody's leave. 0: all go the slow path. Less: -1 - the bytes that are
+     * reserved, and whatever is called before the commit goes the slow path, which refuses it. */
+    int64_t edge;
+    uint64_t number;     /* of the next record */
+    uint64_t lap;        /* address that position 0 would have in this lap: right while an edge is not 0 */
+    int64_t edge_after;  /* what `edge` is when nothing is reserved */
+    int64_t edge_inside; /* shared topic, instead: the same for who is inside */
+    uint64_t *section;   /* shared topic: our mark "inside", in our slot. NULL: exclusive */
+    uint64_t *lock;      /* shared topic: the lane's lock word ... */
+    uint64_t biased;     /* ... which has this value as long as we may go in by marking our slot alone */
+    uint64_t sent;       /* shared topic: messages so far, times 2: what `section` is outside */
+    /* 0: no reader sleeps. Else lw__pub_ring() looks who; always, where there are more than one word holds. */
+    const uint64_t *parked;
 };
 
 /* First member of struct lw_sub: all that receiving needs. */
@@ -74,8 +76,7 @@ struct lw__rx {
     uint64_t max;              /* largest length to believe */
     uint64_t looks;            /* so often an empty ring may be told without asking the slow path */
     struct lw__cursor *cursor; /* this reader's place */
-    const uint64_t *wanted;    /* writers that sleep until there is room, a bit each ... */
-    uint64_t masks;            /* ... in so many words */
+    const uint64_t *wanted;    /* 0: no writer sleeps until there is room. Else lw__sub_ring() looks */
 };
 
 /* First member of struct lw_link. */
@@ -120,7 +121,6 @@ static inline void lw__cursor_store(struct lw__cursor *c, uint64_t pos, uint64_t
  * the whole argument. 0: the slow path's. Pairs with revoke() in src/lane/lock.c: its membarrier and acquires, and
  * with the give_word() of whoever had the word before. */
 static inline int lw__tx_enter(struct lw__tx *tx) {
-    if (!tx->section) return 1;
 #ifdef LW_PLANT_LOOK_BEFORE_MARK
     if (__atomic_load_n(tx->lock, __ATOMIC_ACQUIRE) != tx->biased) return 0;
 #endif
@@ -138,7 +138,6 @@ static inline int lw__tx_enter(struct lw__tx *tx) {
 
 /* Out of it again. The release pairs with the acquire of whoever takes the word away: revoke() in src/lane/lock.c. */
 static inline void lw__tx_leave(struct lw__tx *tx) {
-    if (!tx->section) return;
     tx->sent += 2;
 #ifdef LW_PLANT_MARK_STAYS
     return;
@@ -146,13 +145,22 @@ static inline void lw__tx_leave(struct lw__tx *tx) {
     __atomic_store_n(tx->section, tx->sent, __ATOMIC_RELEASE);
 }
 
-/* Commits the record at `here`, whose payload is in place and which ends at `end`, and moves the tail. */
-static inline void lw__tx_publish(struct lw__tx *tx, void *here, uint64_t end, uint64_t header) {
-    char *next = tx->ring + (end & tx->mask);
-    struct lw__cursor *tail = tx->cursor;
-    uint64_t number = tx->number + 1;
-    tx->pos = end;
-    tx->number = number;
+/* Bytes reserved inline plus 1; 0: none, or the slow path's. */
+static inline uint64_t lw__tx_held(const struct lw__tx *tx) {
+    return tx->edge < 0 ? (uint64_t)-tx->edge : 0;
+}
+
+/* Where a record at `pos` goes. The inline path stays within a lap. */
+static inline char *lw__tx_at(const struct lw__tx *tx, uint64_t pos) {
+    return (char *)(uintptr_t)(tx->lap + pos);
+}
+
+/* Commits what is in place at `here`, the place of `pos`, which is tx->pos, and takes `size` bytes. The stored tail stays
+ * behind: the log says itself where it ends, and the slow path comes before anybody has far to walk (src/lane/write.c). */
+static inline void lw__tx_publish(struct lw__tx *tx, uint64_t pos, void *here, uint64_t size, uint64_t header) {
+    char *next = (char *)here + size; /* the ring is there twice */
+    tx->pos = pos + size;
+    tx->number++;
 #ifndef LW_PLANT_NO_ZERO_AHEAD
     __atomic_store_n((uint64_t *)(void *)next, 0, __ATOMIC_RELAXED); /* the log ends here ... */
 #endif
@@ -162,65 +170,76 @@ static inline void lw__tx_publish(struct lw__tx *tx, void *here, uint64_t end, u
 #else
     __atomic_store_n((uint64_t *)here, header, __ATOMIC_RELAXED);
 #endif
-    lw__cursor_store(tail, end, number);
 }
 
 /* Does anybody sleep? To be called after the store that they wait for, with nothing but the compiler held back between:
  * who goes to sleep sets its bit, has every other processor run a full fence (membarrier), and looks once more. So either
  * it sees the store, or we see its bit. A line that nobody writes while all are busy. Pairs with the membarrier of
  * park_quiet() and lw__source_prepare() in src/bus/group.c. */
-static inline int lw__is_any(const uint64_t *mask, uint64_t words) {
+static inline int lw__is_any(const uint64_t *mask) {
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    uint64_t any = __atomic_load_n(mask, __ATOMIC_RELAXED);
-    for (uint64_t i = 1; LW__UNLIKELY(i < words); i++) any |= __atomic_load_n(mask + i, __ATOMIC_RELAXED);
-    return any != 0;
+    return __atomic_load_n(mask, __ATOMIC_RELAXED) != 0;
 }
 
 /* ---- the public functions ---------------------------------------------------------------------------------------- */
 
+/* Payload and commit. */
+static inline void lw__tx_put(struct lw__tx *tx, uint64_t pos, uint16_t type, const void *data, size_t len) {
+    char *here = lw__tx_at(tx, pos);
+    if (len) memcpy(here + 8, data, len);
+    lw__tx_publish(tx, pos, here, lw__record_size(len), lw__header(len, type, LW__COMMITTED));
+}
+
 LW_INLINE int64_t lw_pub_send(struct lw_pub *pub, uint16_t type, const void *data, size_t len, int64_t timeout) {
     struct lw__tx *tx = (struct lw__tx *)(void *)pub;
-    uint64_t pos = tx->pos, end = pos + lw__record_size(len);
-    if (LW__UNLIKELY(len >= LW__LEN_END || end + 8 > tx->edge || !lw__tx_enter(tx)))
-        return lw__pub_send_slow(pub, type, data, len, timeout);
-    char *here = tx->ring + (pos & tx->mask);
-    if (len) memcpy(here + 8, data, len);
-#ifdef LW_PLANT_MARK_CLEARED_BEFORE_COMMIT
-    lw__tx_leave(tx);
-    lw__tx_publish(tx, here, end, lw__header(len, type, LW__COMMITTED));
-    return (int64_t)pos;
-#endif
+    uint64_t pos = tx->pos;
+    int64_t over = (int64_t)(pos + lw__record_size(len) + 8);
+    if (LW__UNLIKELY(len >= LW__LEN_END)) return lw__pub_send_slow(pub, type, data, len, timeout);
 #ifdef LW_PLANT_MASK_BEFORE_COMMIT
-    int any = lw__is_any(tx->parked, tx->masks);
-    lw__tx_publish(tx, here, end, lw__header(len, type, LW__COMMITTED));
-    lw__tx_leave(tx);
+    int any = lw__is_any(tx->parked);
+#endif
+    if (LW__LIKELY(over <= tx->edge)) {
+        lw__tx_put(tx, pos, type, data, len);
+    } else if (over <= tx->edge_inside && lw__tx_enter(tx)) {
+#ifdef LW_PLANT_MARK_CLEARED_BEFORE_COMMIT
+        lw__tx_leave(tx);
+        lw__tx_put(tx, pos, type, data, len);
+        return (int64_t)pos;
+#endif
+        lw__tx_put(tx, pos, type, data, len);
+        lw__tx_leave(tx);
+    } else {
+        return lw__pub_send_slow(pub, type, data, len, timeout);
+    }
+#ifdef LW_PLANT_MASK_BEFORE_COMMIT
     if (any) lw__pub_ring(pub);
     return (int64_t)pos;
 #endif
-    lw__tx_publish(tx, here, end, lw__header(len, type, LW__COMMITTED));
-    lw__tx_leave(tx);
-    if (LW__UNLIKELY(lw__is_any(tx->parked, tx->masks))) lw__pub_ring(pub);
+    if (LW__UNLIKELY(lw__is_any(tx->parked))) lw__pub_ring(pub);
     return (int64_t)pos;
 }
 
 LW_INLINE int lw_pub_reserve(struct lw_pub *pub, void **data, size_t len, int64_t timeout) {
     struct lw__tx *tx = (struct lw__tx *)(void *)pub;
-    if (LW__UNLIKELY(len >= LW__LEN_END || tx->pos + lw__record_size(len) + 8 > tx->edge || tx->section))
-        return lw__pub_reserve_slow(pub, data, len, timeout);
-    *data = tx->ring + (tx->pos & tx->mask) + 8;
-    tx->held = len + 1;
-    tx->edge = 0; /* whatever is called before the commit takes the slow path, which refuses it */
+    uint64_t pos = tx->pos;
+    if (LW__UNLIKELY(len >= LW__LEN_END || (int64_t)(pos + lw__record_size(len) + 8) > tx->edge)) {
+        void *room = NULL; /* not the caller's: that can stay in a register */
+        int rc = lw__pub_reserve_slow(pub, &room, len, timeout);
+        *data = room;
+        return rc;
+    }
+    *data = lw__tx_at(tx, pos) + 8;
+    tx->edge = -1 - (int64_t)len;
     return 0;
 }
 
 LW_INLINE int64_t lw_pub_commit(struct lw_pub *pub, uint16_t type, size_t len) {
     struct lw__tx *tx = (struct lw__tx *)(void *)pub;
     uint64_t pos = tx->pos;
-    if (LW__UNLIKELY(len >= tx->held)) return lw__pub_commit_slow(pub, type, len);
-    tx->held = 0;
+    if (LW__UNLIKELY(len >= lw__tx_held(tx))) return lw__pub_commit_slow(pub, type, len);
     tx->edge = tx->edge_after;
-    lw__tx_publish(tx, tx->ring + (pos & tx->mask), pos + lw__record_size(len), lw__header(len, type, LW__COMMITTED));
-    if (LW__UNLIKELY(lw__is_any(tx->parked, tx->masks))) lw__pub_ring(pub);
+    lw__tx_publish(tx, pos, lw__tx_at(tx, pos), lw__record_size(len), lw__header(len, type, LW__COMMITTED));
+    if (LW__UNLIKELY(lw__is_any(tx->parked))) lw__pub_ring(pub);
     return (int64_t)pos;
 }
 
@@ -231,35 +250,40 @@ LW_INLINE int lw_sub_next(struct lw_sub *sub, struct lw_msg *msg, int64_t timeou
     /* Loaded once; pairs with the release in lw__tx_publish(). Zero: nothing yet. */
     uint64_t header = __atomic_load_n((const uint64_t *)(const void *)here, __ATOMIC_ACQUIRE);
     uint64_t len = (uint32_t)header;
-    if (LW__UNLIKELY((header >> 48 & ~LW__MORE) != LW__COMMITTED || len > rx->max)) {
+    uint32_t rest = (uint32_t)(header >> 32) ^ (uint32_t)(LW__COMMITTED << 16); /* type and flags, if it is committed */
+    if (LW__UNLIKELY(rest & ~(uint32_t)(LW__MORE << 16 | 0xffff))) {
         if (header || timeout || !rx->looks) return lw__sub_next_slow(sub, msg, timeout);
         rx->looks--;
         return LW_EEMPTY;
     }
-    /* Mostly it is as long as the one before: with that for a guess the processor looks for the next header before this
-     * one has come. */
+    /* Mostly it is as long as the one before, which was not too long: with that for a guess the processor looks for the
+     * next header before this one has come. */
     if (len != rx->usual) {
+        if (LW__UNLIKELY(len > rx->max)) return lw__sub_next_slow(sub, msg, timeout);
         rx->usual = len;
         rx->size = lw__record_size(len);
     }
-    rx->pos = pos + rx->size;
+    uint64_t next = pos + rx->size;
+    rx->pos = next;
     msg->data = here + 8;
     msg->len = len;
     __atomic_store_n(&msg->position, pos, __ATOMIC_RELAXED); /* as words, not as a pair: see struct lw__tx */
-    __atomic_store_n(&msg->next, rx->pos, __ATOMIC_RELAXED);
+    __atomic_store_n(&msg->next, next, __ATOMIC_RELAXED);
     msg->number = rx->number++;
-    msg->type = (uint16_t)(header >> 32);
-    msg->flags = (uint16_t)(header >> 48 & LW_MSG_MORE);
+    memcpy((char *)msg + offsetof(struct lw_msg, type), &rest, sizeof rest); /* and `flags` */
     return 1;
 }
 
 LW_INLINE int lw_sub_release(struct lw_sub *sub, const struct lw_msg *msg) {
     struct lw__rx *rx = (struct lw__rx *)(void *)sub;
     uint64_t end = msg->next;
-    if (LW__UNLIKELY(end - rx->head - 1 >= rx->pos - rx->head)) return lw__sub_release_slow(sub, msg);
+    /* Mostly all that was handed out; else some of it, or it was before. */
+    if (LW__UNLIKELY(end != rx->pos || end == rx->head) && end - rx->head - 1 >= rx->pos - rx->head) {
+        return lw__sub_release_slow(sub, msg);
+    }
     rx->head = end;
     lw__cursor_store(rx->cursor, end, msg->number + 1);
-    if (LW__UNLIKELY(lw__is_any(rx->wanted, rx->masks))) lw__sub_ring(sub);
+    if (LW__UNLIKELY(lw__is_any(rx->wanted))) lw__sub_ring(sub);
     return 0;
 }
 

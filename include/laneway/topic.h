@@ -129,7 +129,7 @@ LW_API void lw_pub_close(struct lw_pub *pub);
  *   int lw_pub_reserve(struct lw_pub *, void **data, size_t len, int64_t timeout);
  *       Exclusive publishers only, else LW_ESTATE. Room for `len` bytes in the ring itself, 8-byte aligned, to be
  *       filled in place; then lw_pub_stage(), lw_pub_commit() or lw_pub_abort(). Nothing is visible before the commit.
- *       Until then no other call on this publisher.
+ *       Until then no other call on this publisher. After an error `*data` is NULL.
  *   int64_t lw_pub_commit(struct lw_pub *, uint16_t type, size_t len);
  *       Publishes the reservation, with what was staged before it; `len` may be shorter than reserved. Returns the
  *       position of the first of them.
@@ -241,6 +241,7 @@ LW_API void lw_sub_close(struct lw_sub *sub);
  *                       than was asked for here
  *         LW_EFORKED    the handle belongs to the parent process
  *         -EINTR        a signal handler ran while waiting, also with SA_RESTART
+ *       Where nothing is said about `msg`, it is as it was: after a loop it is the last one, and releasing it releases all.
  *   int lw_sub_release(struct lw_sub *, const struct lw_msg *);
  *       Gives this message and all before it back; they will not come again. `msg` as it was handed out, or a copy.
  *       LW_ESTATE if it was not handed out or is already released. (0 for one that an eviction has passed, to a

@@ -64,9 +64,9 @@ static bool overtaken(const struct lw__lane *lane, uint64_t pos) {
     return lw__load(&lane->ctl->horizon) > pos;
 }
 
-/* A writer that was killed between commit and tail left at most one batch, half a ring, to walk over. A running one may
- * move on while we walk: any end of a record or batch that was true on the way is an answer, so the walk ends after
- * half a ring too, at the last of them. */
+/* The stored tail is behind by what was published inline since, less than a step, or by the one batch, half a ring, that
+ * a writer was killed behind. A running one may move on while we walk: any end of a record or batch that was true on the
+ * way is an answer, so the walk ends after half a ring too, at the last of them. */
 static int walk_to_end(const struct lw__lane *lane, struct lw__place *place, bool *again) {
     struct lw__place at = *place;
     uint64_t first = at.pos, header = 0, size;
@@ -81,7 +81,7 @@ static int walk_to_end(const struct lw__lane *lane, struct lw__place *place, boo
         at.number++;
     }
     bool moved = (lw__load(&lane->ctl->tail.pos) & ~UINT64_C(7)) != first;
-    return moved ? 0 : LW_ECORRUPT; /* no death leaves more than a batch, and nobody is running */
+    return moved ? 0 : LW_ECORRUPT; /* no death leaves more, and nobody is running */
 }
 
 int lw__lane_tail(const struct lw__lane *lane, struct lw__place *place) {

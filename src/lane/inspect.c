@@ -100,7 +100,7 @@ static int check_records(const struct lw__lane *lane, struct lw__lane_check *che
 
 /* ---- what else stands in the head -------------------------------------------------------------------------------- */
 
-/* By the tail, which was loaded before: pairs with lw__cursor_store(), whose release brings `horizon`. */
+/* By the tail, which was found before: pairs with lw__cursor_store() and the commits walked over, which bring `horizon`. */
 static int check_horizon(const struct lw__lane *lane, struct lw__lane_check *check) {
     struct lw__place tail;
     if (lw__lane_tail(lane, &tail)) return bad_chain(check, tail.pos);

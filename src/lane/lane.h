@@ -60,6 +60,12 @@ struct lw__lane {
     char *data; /* the ring, twice */
 };
 
+/* What is published inline and the stored tail lie within one such piece of the log, which divides a segment. */
+static inline uint64_t lw__lane_step(const struct lw__lane *lane) {
+    uint64_t segment = UINT64_C(1) << lane->segment_shift;
+    return segment < LW__STEP ? segment : LW__STEP;
+}
+
 enum lw__access { LW__LOOK, LW__READ, LW__WRITE };
 
 uint64_t lw__lane_file_size(const struct lw__lane_shape *shape);
@@ -136,12 +142,13 @@ struct lw__writer {
 };
 
 static inline bool lw__writer_holds(const struct lw__writer *w) {
-    return w->tx.held || w->held;
+    return w->tx.edge < 0 || w->held;
 }
 
 /* Every call takes the slow path, until that settles it. */
 static inline void lw__writer_divert(struct lw__writer *w) {
-    w->tx.edge = w->tx.edge_after = 0;
+    if (w->tx.edge > 0) w->tx.edge = 0; /* less: a reservation, and what follows it */
+    w->tx.edge_after = w->tx.edge_inside = 0;
 }
 
 /* Makes an exclusive writer: takes the lock word for good and finds the end of the log. 0; LW_EWRITER with `holder`;
@@ -174,6 +181,10 @@ int64_t lw__writer_flush(struct lw__writer *writer); /* what is staged, without 
 void lw__writer_abort(struct lw__writer *writer);
 int64_t lw__writer_send(struct lw__writer *writer, uint16_t type, const void *data, uint64_t len);
 int64_t lw__writer_send_batch(struct lw__writer *writer, const struct lw_item *items, size_t count);
+
+/* Commits what is in place from the tail to `end`, so many messages, by the first one's header, and stores the tail. By
+ * whoever is inside. */
+void lw__writer_publish(struct lw__writer *writer, uint64_t end, uint64_t header, uint64_t messages);
 
 /* Room for records that end at `end`, evicting readers that may be. 0, or LW_EFULL with `slowest`, and then nothing was
  * stored. */
@@ -341,6 +352,14 @@ extern const uint64_t lw__masks_always[LW__MASK_WORDS];
 static inline uint32_t lw__mask_words(const struct lw__lane *lane) {
     return (lane->slots_max + 63) / 64;
 }
+
+/* What the inline path looks at: the mask, if one word is all of it. */
+static inline const uint64_t *lw__mask_of(const struct lw__lane *lane, const uint64_t *mask) {
+    return lw__mask_words(lane) == 1 ? mask : lw__masks_always;
+}
+
+/* Does anybody sleep? As lw__is_any(). */
+bool lw__mask_any(const struct lw__lane *lane, const uint64_t *mask);
 
 /* Where to ring for this reader or writer, 0 nowhere. */
 void lw__reader_bell(struct lw__reader *reader, uint64_t bell);

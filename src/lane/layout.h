@@ -35,6 +35,7 @@
 
 enum {
     LW__LANE_VERSION = 3,
+    LW__STEP = 16384, /* what is published inline ends in the step in which the stored tail is */
     LW__PAGE = 4096,
     LW__MARKS = 64, /* the ring in so many segments: unit of room, and where a walk may begin */
     LW__SLOT_SIZE = 256,
@@ -113,8 +114,9 @@ struct lw__lane_ctl {
     uint64_t bias;
     uint64_t last; /* who took the lock last, and how often in a row; by the holder, for the holder */
     uint64_t run;
-    /* After the commit of a record; release pairs with lw__cursor_load. A death leaves it at most one record or batch
-     * behind: whoever reads it walks on over committed headers. */
+    /* Out of line, before and after the commit of a record or batch; release pairs with lw__cursor_load. Behind by what
+     * was published inline since, less than a step, or, after a death, by one record or batch: whoever reads it walks on
+     * over committed headers. */
     struct lw__cursor tail;
     uint64_t room0[9];
 

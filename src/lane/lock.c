@@ -247,11 +247,7 @@ static int take_for_good(struct lw__writer *w) {
 
 static void begin(struct lw__writer *w, struct lw__lane *lane, uint64_t owner, const struct lw__owners *owners) {
     *w = (struct lw__writer){.lane = lane, .owners = *owners, .word = lw__slot_process(owner)};
-    w->tx = (struct lw__tx){.ring = lane->data,
-                            .mask = lane->mask,
-                            .cursor = &lane->ctl->tail,
-                            .parked = lane->ctl->parked,
-                            .masks = lw__mask_words(lane)};
+    w->tx = (struct lw__tx){.ring = lane->data, .mask = lane->mask, .parked = lw__mask_of(lane, lane->ctl->parked)};
 }
 
 int lw__writer_take(struct lw__writer *w, struct lw__lane *lane, uint64_t owner, const struct lw__owners *owners) {

@@ -65,11 +65,10 @@ int64_t lw__mirror_publish(struct lw__writer *w, uint64_t length, uint64_t first
     if (messages < 0) messages = 1;
 #endif
     if (messages < 0) return messages;
-    w->tx.number += (uint64_t)messages - 1; /* publishing adds the one */
 #ifdef LW_PLANT_MIRROR_WITHOUT_ZERO_AHEAD
     uint64_t stale = lw__load(header_at(w, end));
 #endif
-    lw__tx_publish(&w->tx, header_at(w, w->tx.pos), end, first);
+    lw__writer_publish(w, end, first, (uint64_t)messages);
 #ifdef LW_PLANT_MIRROR_WITHOUT_ZERO_AHEAD
     lw__store(header_at(w, end), stale);
 #endif

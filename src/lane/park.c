@@ -36,6 +36,14 @@ static bool is_set(const uint64_t *mask, uint32_t i) {
     return lw__load(&mask[i / 64]) >> i % 64 & 1;
 }
 
+/* Pairs with the membarrier of park_quiet() and lw__source_prepare() in src/bus/group.c. */
+bool lw__mask_any(const struct lw__lane *lane, const uint64_t *mask) {
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    uint64_t any = 0;
+    for (uint32_t i = 0; i < lw__mask_words(lane); i++) any |= lw__load(&mask[i]);
+    return any;
+}
+
 /* ---- readers ----------------------------------------------------------------------------------------------------- */
 
 /* Pairs with ring_reader(). */

@@ -23,6 +23,8 @@ void lw__reader_undivert(struct lw__reader *r) {
     r->rx.mask = r->lane->mask;
 }
 
+_Static_assert(offsetof(struct lw_msg, flags) == offsetof(struct lw_msg, type) + 2, "lw_sub_next() stores them as one");
+
 int lw__reader_next(struct lw__reader *r, struct lw_msg *msg) {
     uint64_t header, size;
     if (r->by_copy) return lw__reader_next_copy(r, msg);

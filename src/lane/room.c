@@ -186,7 +186,8 @@ static bool lets_pass(const struct lw__lane *lane, const struct lw__slot *slot, 
     return !owner || owner & (LW__SLOT_EVICTED | LW__SLOT_LAG);
 }
 
-/* Pairs with lw__cursor_store() of the writer before. */
+/* May be too hopeful, beside a biased writer, by the step that the stored tail is behind: a send finds out. Pairs with
+ * lw__cursor_store() of the writer before. */
 bool lw__writer_might_fit(const struct lw__writer *w, uint64_t size) {
     uint64_t tail = lw__load_acquire(&w->lane->ctl->tail.pos) & ~UINT64_C(7), pos = w->tx.pos > tail ? w->tx.pos : tail;
     uint64_t used = lw__load(&w->lane->ctl->slots_used);

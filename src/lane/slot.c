@@ -85,8 +85,7 @@ void lw__reader_bind(struct lw__reader *r, struct lw__lane *lane, struct lw__slo
     r->rx = (struct lw__rx){.size = lw__record_size(0),
                             .max = lane->record_max,
                             .cursor = lossy ? &slot->seen : &slot->cursor,
-                            .wanted = lane->ctl->wanted,
-                            .masks = lw__mask_words(lane)};
+                            .wanted = lw__mask_of(lane, lane->ctl->wanted)};
     lw__reader_undivert(r);
 }
 

@@ -10,6 +10,10 @@
  * death before (5) leaves a segment without its mark: the next writer writes one when it takes over. The zero word is
  * always inside what the writer may touch, since E + 8 <= limit.
  *
+ * The log says itself where it ends, so the inline path leaves (4) out. It goes no further than the end of the step (16
+ * KiB, or a segment if that is less) in which the stored tail is. Out of line the tail is stored before (2) too, if it
+ * is behind. So who walks goes over less than a step, or over one record or batch, half a ring at most, never over both.
+ *
  * A batch is the same with several records between P and E: their headers are stored plainly, all but the first, which
  * is (3). Readers can't reach the others without passing P.
  *
@@ -19,8 +23,28 @@
 
 #include "lane/lane.h"
 
+static uint64_t *header_at(const struct lw__writer *w, uint64_t pos) {
+    return (uint64_t *)(void *)(w->tx.ring + (pos & w->tx.mask));
+}
+
+/* By whoever is inside. Pairs with lw__cursor_load(). */
+static void store_tail(const struct lw__writer *w) {
+    struct lw__cursor *tail = &w->lane->ctl->tail;
+    if ((lw__load(&tail->pos) & ~UINT64_C(7)) != w->tx.pos) lw__cursor_store(tail, w->tx.pos, w->tx.number);
+}
+
+void lw__writer_publish(struct lw__writer *w, uint64_t end, uint64_t header, uint64_t messages) {
+#ifndef LW_PLANT_BATCH_BEHIND_OLD_TAIL
+    store_tail(w);
+#endif
+    w->tx.number += messages - 1; /* publishing adds the one */
+    lw__tx_publish(&w->tx, w->tx.pos, header_at(w, w->tx.pos), end - w->tx.pos, header);
+    store_tail(w);
+}
+
 /* A mark for the tail's segment, if it has none yet, and the edge up to which the inline path may go: not into the next
- * segment (which wants a mark), not beyond the limit. Pairs with mark_load(). */
+ * segment (which wants a mark), not out of the step in which the stored tail is (from there all walk), not beyond the
+ * limit. Pairs with mark_load(). */
 void lw__writer_settle(struct lw__writer *w) {
     struct lw__lane *lane = w->lane;
     uint64_t segment = w->tx.pos >> lane->segment_shift;
@@ -33,13 +57,18 @@ void lw__writer_settle(struct lw__writer *w) {
         lw__store_release(&mark->pos, w->tx.pos);
         w->marked = segment;
     }
-    uint64_t boundary = (segment + 1) << lane->segment_shift;
+    w->tx.lap = (uintptr_t)w->tx.ring - (w->tx.pos & ~w->tx.mask);
+    uint64_t boundary = (w->tx.pos | (lw__lane_step(lane) - 1)) + 1;
 #ifdef LW_PLANT_INLINE_OVER_MARKS
     boundary = w->limit;
 #endif
+#ifdef LW_PLANT_INLINE_OVER_STEPS
+    boundary = (segment + 1) << lane->segment_shift;
+#endif
     uint64_t edge = w->limit < boundary ? w->limit : boundary;
     if (w->lag_limit < edge) edge = w->lag_limit;
-    w->tx.edge = w->tx.edge_after = w->slow_only || (w->slot && !w->biased) ? 0 : edge;
+    w->tx.edge = w->tx.edge_after = w->slow_only || w->slot ? 0 : (int64_t)edge;
+    w->tx.edge_inside = w->slow_only || !w->slot || !w->biased ? 0 : (int64_t)edge;
 }
 
 /* ---- the end of the log ------------------------------------------------------------------------------------------ */
@@ -61,8 +90,7 @@ int lw__writer_find_end(struct lw__writer *w) {
 #endif
     w->tx.pos = tail.pos;
     w->tx.number = tail.number;
-    if ((lw__load(&lane->ctl->tail.pos) & ~UINT64_C(7)) != tail.pos)
-        lw__cursor_store(&lane->ctl->tail, tail.pos, tail.number);
+    store_tail(w);
     uint64_t mark = lw__load(&lane->ctl->marks[(tail.pos >> lane->segment_shift) % LW__MARKS].pos);
     bool marked = mark >> lane->segment_shift == tail.pos >> lane->segment_shift && mark <= tail.pos;
     w->marked = marked ? tail.pos >> lane->segment_shift : UINT64_MAX;
@@ -88,17 +116,13 @@ int lw__writer_reserve(struct lw__writer *w, void **data, uint64_t len) {
     return 0;
 }
 
-static uint64_t *header_at(const struct lw__writer *w, uint64_t pos) {
-    return (uint64_t *)(void *)(w->tx.ring + (pos & w->tx.mask));
-}
-
 /* The inline reserve leaves held_at to us. */
 static uint64_t held_at(const struct lw__writer *w) {
-    return w->tx.held ? w->tx.pos : w->held_at;
+    return w->held ? w->held_at : w->tx.pos;
 }
 
 static bool fits(const struct lw__writer *w, uint64_t len) {
-    return len < (w->tx.held ? w->tx.held : w->held);
+    return len < (w->held ? w->held : lw__tx_held(&w->tx));
 }
 
 int lw__writer_stage(struct lw__writer *w, uint16_t type, uint64_t len) {
@@ -113,21 +137,18 @@ int lw__writer_stage(struct lw__writer *w, uint16_t type, uint64_t len) {
         lw__store(header_at(w, at), header);
     w->last_at = at;
     w->fill = at + lw__record_size(len);
-    w->tx.held = w->held = 0;
+    w->tx.edge = 0;
+    w->held = 0;
     return 0;
 }
 
 int64_t lw__writer_commit(struct lw__writer *w, uint16_t type, uint64_t len) {
     if (!fits(w, len)) return LW_ESTATE;
     uint64_t pos = w->tx.pos, at = held_at(w), end = at + lw__record_size(len);
-    uint64_t last = lw__header(len, type, LW__COMMITTED);
-    if (w->staged) {
-        lw__store(header_at(w, at), last);
-        w->tx.number += w->staged; /* publishing adds the one */
-        last = w->first;
-    }
-    lw__tx_publish(&w->tx, header_at(w, pos), end, last);
-    w->staged = w->tx.held = w->held = 0;
+    uint64_t last = lw__header(len, type, LW__COMMITTED), first = w->staged ? w->first : last;
+    if (w->staged) lw__store(header_at(w, at), last);
+    lw__writer_publish(w, end, first, w->staged + 1);
+    w->staged = w->held = 0;
     lw__writer_settle(w);
     return (int64_t)pos;
 }
@@ -140,8 +161,7 @@ int64_t lw__writer_flush(struct lw__writer *w) {
         w->first &= no_more;
     else
         lw__store(header_at(w, w->last_at), lw__load(header_at(w, w->last_at)) & no_more);
-    w->tx.number += w->staged - 1;
-    lw__tx_publish(&w->tx, header_at(w, pos), w->fill, w->first);
+    lw__writer_publish(w, w->fill, w->first, w->staged);
     w->staged = 0;
     lw__writer_settle(w);
     return (int64_t)pos;
@@ -149,7 +169,7 @@ int64_t lw__writer_flush(struct lw__writer *w) {
 
 void lw__writer_abort(struct lw__writer *w) {
     if (w->slot) return; /* a shared one has nothing in place, and the tail is not ours here */
-    w->staged = w->tx.held = w->held = 0;
+    w->staged = w->held = 0;
     lw__writer_settle(w);
 }
 
@@ -203,8 +223,7 @@ static int64_t publish_batch(struct lw__writer *w, const struct lw_item *items, 
             first = header;
         at += lw__record_size(len);
     }
-    w->tx.number += count - 1; /* publishing adds the one */
-    lw__tx_publish(&w->tx, header_at(w, pos), pos + size, first);
+    lw__writer_publish(w, pos + size, first, count);
     lw__writer_settle(w);
     return (int64_t)pos;
 }

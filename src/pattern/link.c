@@ -553,7 +553,6 @@ void lw_link_cork(struct lw_link *link) {
     struct lw__tx *tx = &link->ends.out->writer.tx;
     if (link->cut) return;
     tx->parked = nobody;
-    tx->masks = 1;
 }
 
 void lw_link_uncork(struct lw_link *link) {

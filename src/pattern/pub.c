@@ -75,8 +75,7 @@ static const struct lw__source_ops pub_ops = {.look = look, .peek = peek, .park 
 void lw__pub_set_masks(struct lw_pub *pub) {
     const struct lw__lane *lane = &pub->file.lane;
     bool always = pub->file.bus->fenced != 0 || pub->sent;
-    pub->writer.tx.parked = always ? lw__masks_always : lane->ctl->parked;
-    pub->writer.tx.masks = always ? 1 : lw__mask_words(lane);
+    pub->writer.tx.parked = always ? lw__masks_always : lw__mask_of(lane, lane->ctl->parked);
 }
 
 int lw_pub_move(struct lw_pub *pub, struct lw_group *group, void *user) {
@@ -97,7 +96,7 @@ static void cut(struct lw__handle *handle) {
     struct lw_pub *pub = (struct lw_pub *)(void *)((char *)handle - offsetof(struct lw_pub, handle));
     pub->cut = true;
     lw__writer_divert(&pub->writer);
-    pub->writer.tx.held = 0;
+    pub->writer.tx.edge = 0;
     pub->writer.tx.section = NULL;
     lw__source_cut(&pub->source);
     if (pub->file.fd >= 0) close(pub->file.fd);
@@ -447,7 +446,7 @@ static int check(struct lw_pub *pub) {
 }
 
 static void ring_readers(struct lw_pub *pub) {
-    if (lw__is_any(pub->writer.tx.parked, pub->writer.tx.masks)) lw__pub_ring(pub);
+    if (lw__is_any(pub->writer.tx.parked)) lw__pub_ring(pub);
 }
 
 static bool is_refusal(int64_t rc) {

@@ -335,19 +335,36 @@ static uint64_t highest_position(const struct lw__lane *lane) {
     return highest;
 }
 
+/* Of the next message: at the stored tail, or as far beyond it as the inline path goes, if the ring's pages say so, or
+ * those of durable readers, who know it exactly. */
+static uint64_t next_number(const struct lw__lane *lane) {
+    struct lw__place stored, at, place;
+    uint64_t header, size, most = lw__lane_step(lane) / lw__record_size(0);
+    int rc = 1;
+    if (!lw__cursor_load(&lane->ctl->tail, &stored)) return 0;
+    for (at = stored; at.pos - stored.pos < lw__lane_step(lane); at.pos += size, at.number++)
+        if ((rc = lw__record_at(lane, at.pos, &header, &size)) <= 0) break;
+    if (rc) at = stored;
+    for (uint32_t i = 0; i < lane->slots_max; i++) {
+        bool durable = lw__slot_kind(lw__load(&lane->slots[i].owner)) == LW__SLOT_DURABLE;
+        if (!durable || !lw__cursor_load(&lane->slots[i].cursor, &place)) continue;
+        if (place.number > at.number && place.number - stored.number <= most) at = place;
+    }
+    return at.number;
+}
+
 static int new_incarnation(struct lw__file *f) {
     struct lw__lane *lane = &f->lane;
-    struct lw__place tail = {0, 0};
     char schema[sizeof lane->id->schema];
     snprintf(schema, sizeof schema, "%s", lane->id->schema);
     struct lw__lane_shape shape = {.ring = lane->ring,
                                    .slots = lane->slots_max,
                                    .schema = schema,
+                                   .number = next_number(lane),
                                    .schema_hash = lane->id->schema_hash,
                                    .evict_lag = lane->evict_lag,
                                    .evict_age = lane->evict_age,
                                    .mirror = lane->mirror};
-    if (lw__cursor_load(&lane->ctl->tail, &tail)) shape.number = tail.number;
     shape.start = lw__round_up(highest_position(lane) + BEYOND, lane->ring);
     return replace(f, &shape, false);
 }

@@ -35,6 +35,8 @@ void lw__pub_ring(struct lw_pub *pub) {
         pub->sent(pub->waiter);
         return;
     }
+    const struct lw__lane *lane = &pub->file.lane; /* registered: a plain look will do */
+    if (!pub->file.bus->fenced && !lw__mask_any(lane, lane->ctl->parked)) return;
     lw__ring_readers(pub->file.bus, &pub->file.lane);
 }
 
@@ -43,5 +45,7 @@ void lw__sub_ring(struct lw_sub *sub) {
         sub->released(sub->waiter);
         return;
     }
+    const struct lw__lane *lane = &sub->file.lane;
+    if (!sub->file.bus->fenced && !lw__mask_any(lane, lane->ctl->wanted)) return;
     lw__ring_writers(sub->file.bus, &sub->file.lane);
 }

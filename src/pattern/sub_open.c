@@ -247,7 +247,6 @@ static void show_ring(struct lw_sub *sub) {
 static void fence_releases(struct lw_sub *sub) {
     if (!sub->file.bus->fenced && !sub->released) return;
     sub->reader.rx.wanted = lw__masks_always;
-    sub->reader.rx.masks = 1;
 }
 
 int lw__sub_follow(struct lw_sub *sub) {

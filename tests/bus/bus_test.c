@@ -83,7 +83,7 @@ static void another_interface_number_is_refused_and_both_are_named(void **state)
     struct lw_bus *bus;
     struct lw_bus_options opt = LW_BUS_OPTIONS_INIT;
     opt.dir = *state;
-    assert_fails(lw_bus_open_abi(&bus, &opt, LW_ABI + 7), LW_EABI, "interface 11, this library has 4");
+    assert_fails(lw_bus_open_abi(&bus, &opt, LW_ABI + 7), LW_EABI, "interface 12, this library has 5");
     assert_null(bus);
 }
 

@@ -114,7 +114,7 @@ static void be_biased(void *arg) {
 
 static void be_biased_not_inline(void *arg) {
     be_biased(arg);
-    s.w.tx.edge = 0;
+    s.w.tx.edge_inside = 0;
 }
 
 /* It lost the bias and doesn't know: another one of the same process took it away. */

@@ -68,6 +68,14 @@ static void begin_with_a_batch(const struct kill_op *op) {
     s.number += 3;
 }
 
+/* The child will have published these inline, so that the stored tail is behind by nearly a step. */
+enum { BEHIND = RING / 64 / 8 - 1 };
+
+static void begin_for_one_behind(const struct kill_op *op) {
+    begin(op);
+    s.number += BEHIND;
+}
+
 /* Where "d" is, and where it is after `adds` further messages. */
 static void begin_with_places(const struct kill_op *op) {
     struct lw__reader r;
@@ -114,6 +122,14 @@ static void be_writer_with_room(void *arg) {
     lw__writer_abort(&s.w); /* so that the inline path knows */
 }
 
+static void be_writer_behind(void *arg) {
+    be_writer(arg);
+    T_NEED(!lw__writer_room(&s.w, s.w.tx.pos + 8 * BEHIND + RING / 2));
+    lw__writer_abort(&s.w); /* so that the inline path knows */
+    for (int i = 0; i < BEHIND; i++) T_NEED(t_send(&s.w, 0) >= 0);
+    T_NEED(s.w.tx.pos - (kl.mine.ctl->tail.pos & ~UINT64_C(7)) == 8 * BEHIND);
+}
+
 static void send_one(void *arg) {
     (void)arg;
     *kl.result = t_send(&s.w, s.op->len);
@@ -128,6 +144,13 @@ static void send_batch(void *arg) {
     uint64_t lens[T_BATCH_MAX];
     (void)arg;
     for (unsigned i = 0; i < s.op->adds; i++) lens[i] = s.op->len + i;
+    *kl.result = t_send_batch(&s.w, lens, s.op->adds);
+}
+
+/* The largest there is. */
+static void send_half_a_ring(void *arg) {
+    const uint64_t lens[] = {RING / 4 - 24, RING / 4 - 24, 8};
+    (void)arg;
     *kl.result = t_send_batch(&s.w, lens, s.op->adds);
 }
 
@@ -390,6 +413,9 @@ const struct kill_op kill_sole_ops[] = {
     {PUBLISH("batch-staged-over-the-end", be_writer, stage_batch), .before = 16, .len = 20, .adds = 5, .both = true},
     {PUBLISH("batch-over-the-end", be_writer, send_batch), .start = FAR, .before = 48, .len = 20, .adds = 4,
      .both = true},
+    {OP("publish-half-a-ring-behind", begin_for_one_behind, be_writer_behind, send_half_a_ring,
+        all_or_nothing_was_published),
+     .slots = 3, .before = 128, .adds = 3, .both = true},
     {PUBLISH("leave", be_writer, leave_writing), .before = 128, .len = 3, .brief = true},
     {OP("take-over-a-batch", begin_with_a_batch, kill_child_maps, take_over, all_or_nothing_was_published), .slots = 3,
      .before = 128, .brief = true},

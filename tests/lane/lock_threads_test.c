@@ -63,7 +63,7 @@ static void send_some(struct lw__writer *w, unsigned me, unsigned count) {
     } while ((rc == LW_EFULL || rc == LW_EWRITER) && !failed());
     expect(rc >= 0, "a send failed");
     g.n[me] += count;
-    if (w->tx.edge) __atomic_fetch_add(&g.biased, 1, __ATOMIC_RELAXED);
+    if (w->tx.edge_inside) __atomic_fetch_add(&g.biased, 1, __ATOMIC_RELAXED);
 }
 
 static void pause_a_little(uint64_t random) {
@@ -269,15 +269,21 @@ static int send_by_mark(void *arg) {
     return 0;
 }
 
+static uint64_t line_of_end(const struct lw__lane *lane) {
+    struct lw__place tail;
+    lw__lane_tail(lane, &tail);
+    return tail.pos & ~UINT64_C(63);
+}
+
 /* Waits until the fast one has the bias, and a little more. Reads what it is about to write: then its stores wait for
  * their lines, and its mark waits behind them. */
 static void lie_in_wait(const struct lw__lane *lane, uint64_t random) {
     for (unsigned turn = 0; turn < 10000 && !(lw__load(&lane->ctl->lock) & 1); turn++) lw__relax();
-    uint64_t pos = lw__load(&lane->ctl->tail.pos) & ~UINT64_C(63);
+    uint64_t pos = line_of_end(lane);
     for (uint64_t wait = random % 8; wait; wait--) {
         for (uint64_t line = 0; line < 16; line++)
             (void)*(const volatile char *)(lane->data + ((pos + line * 64) & lane->mask));
-        pos = lw__load(&lane->ctl->tail.pos) & ~UINT64_C(63);
+        pos = line_of_end(lane);
     }
 }
 

@@ -131,7 +131,9 @@ static void state_fits(const struct world *x, int64_t step) {
     struct lw__place tail, head;
     const struct lw__lane_ctl *ctl = x->t.lane.ctl;
     assert_int_equal(header_at(&x->t.lane, x->pos), 0);
-    assert_true(lw__cursor_load(&ctl->tail, &tail));
+    assert_true(lw__cursor_load(&ctl->tail, &tail)); /* behind by what was published inline */
+    assert_true(tail.pos <= x->pos && x->pos - tail.pos < lw__lane_step(&x->t.lane) && tail.number <= x->number);
+    assert_int_equal(lw__lane_tail(&x->t.lane, &tail), 0);
     assert_true(tail.pos == x->pos && tail.number == x->number);
     assert_int_equal(ctl->horizon % (x->t.lane.ring / 64), 0);
     if (x->reading) {

@@ -95,17 +95,17 @@ static void a_writer_sees_one_bit_in_any_word_of_the_mask(void **state) {
         struct t_lane t = t_lane_make(RING, slots[n], 0);
         struct lw__writer w;
         t_write_as(&w, &t.lane, 1);
-        assert_int_equal(w.tx.masks, (slots[n] + 63) / 64);
-        assert_false(lw__is_any(w.tx.parked, w.tx.masks));
+        assert_true((w.tx.parked == lw__masks_always) == (slots[n] > 64));
+        assert_false(lw__mask_any(&t.lane, t.lane.ctl->parked));
         for (uint32_t i = 0; i < slots[n]; i++) {
             struct lw__reader r = {.lane = &t.lane, .slot = &t.lane.slots[i], .index = i};
             t.lane.slots[i].owner = t_owner(i % 7 + 2, LW__SLOT_RELIABLE);
             park_reader(&r, i + 5);
-            assert_true(lw__is_any(w.tx.parked, w.tx.masks));
+            assert_true(lw__mask_any(&t.lane, t.lane.ctl->parked));
             assert_int_equal(ring_readers(&t.lane), 1);
             assert_true(was_rung(i % 7 + 2, i + 5));
             lw__reader_park(&r, false);
-            assert_false(lw__is_any(w.tx.parked, w.tx.masks));
+            assert_false(lw__mask_any(&t.lane, t.lane.ctl->parked));
         }
         t_lane_end(&t);
     }

@@ -176,15 +176,24 @@ static void told_loss(struct lw_bus *bus, const char *name, uint64_t count) {
     lw_sub_close(sub);
 }
 
-static void left_in_the_middle_it_starts_anew_and_tells_what_was_lost(void **state) {
-    if (skipped(state, __func__)) return;
-    const char *dir = *state;
+/* The ring's pages as they were before anything was written, or with records of a lap before everywhere. */
+enum pages { NEW, EMPTY, OLD };
+
+static void put_ring(const char *dir, enum pages pages) {
+    static uint64_t ring[TT_RING / 8];
+    char lane[TT_PATH];
+    for (size_t i = 0; i < TT_RING / 8; i++) ring[i] = pages == OLD ? lw__header(0, 0, LW__COMMITTED) : 0;
+    if (pages != NEW) tt_poke(tt_lane(lane, dir, "t"), TT_LANE_HEAD, ring, sizeof ring);
+}
+
+static void start_anew(const char *dir, enum pages pages) {
     struct lw_stats stats = LW_STATS_INIT;
     use_and_die(dir);
     struct lw_bus *bus = tt_bus(dir, NULL);
     struct lw_topic_info before = look(bus);
     assert_ok(lw_bus_close(bus));
     reboot(dir);
+    put_ring(dir, pages);
     bus = tt_bus(dir, NULL);
     struct lw_pub *pub = tt_pub(bus, "t");
     struct lw_topic_info after = look(bus);
@@ -201,6 +210,18 @@ static void left_in_the_middle_it_starts_anew_and_tells_what_was_lost(void **sta
     assert_ok(lw_topic_verify(bus, "t", NULL));
     lw_pub_close(pub);
     assert_ok(lw_bus_close(bus));
+}
+
+static void left_in_the_middle_it_starts_anew_and_tells_what_was_lost(void **state) {
+    if (!skipped(state, __func__)) start_anew(*state, NEW);
+}
+
+static void what_a_durable_reader_had_is_not_told_as_lost_though_the_ring_s_pages_are_gone(void **state) {
+    if (!skipped(state, __func__)) start_anew(*state, EMPTY);
+}
+
+static void records_of_the_lap_before_count_for_nothing(void **state) {
+    if (!skipped(state, __func__)) start_anew(*state, OLD);
 }
 
 static void losses_of_several_reboots_add_up(void **state) {
@@ -281,6 +302,8 @@ int main(void) {
         on_disk(the_file_knows_whether_it_was_closed_in_order),
         on_disk(closed_in_order_it_goes_on_after_a_reboot),
         on_disk(left_in_the_middle_it_starts_anew_and_tells_what_was_lost),
+        on_disk(what_a_durable_reader_had_is_not_told_as_lost_though_the_ring_s_pages_are_gone),
+        on_disk(records_of_the_lap_before_count_for_nothing),
         on_disk(losses_of_several_reboots_add_up),
         on_disk(many_open_at_once_after_a_reboot),
         t_test(in_memory_nothing_is_noted),

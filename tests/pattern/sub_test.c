@@ -241,6 +241,55 @@ static void one_slot_or_hundreds_if_made_so(void **state) {
     assert_ok(lw_bus_close(bus));
 }
 
+enum { BEYOND_A_WORD = 70, ROUNDS = 4 }; /* of the masks that say who sleeps */
+
+static void release_all(struct lw_sub *sub) {
+    struct lw_msg msg = {0};
+    while (lw_sub_next(sub, &msg, 0) == 1) {
+    }
+    lw_sub_release(sub, &msg);
+}
+
+/* The last of many sleeps for a message. Then all release, when the publisher sleeps for room. */
+static int many_readers_body(void *dir) {
+    struct lw_bus *bus = tt_bus(dir, NULL);
+    struct lw_sub *subs[BEYOND_A_WORD];
+    struct lw_msg msg;
+    for (int i = 0; i < BEYOND_A_WORD; i++) subs[i] = tt_sub(bus, "many", NULL, LW_FROM_NOW);
+    for (;;) {
+        t_say(0);
+        T_NEED(lw_sub_next(subs[BEYOND_A_WORD - 1], &msg, LW_SEC(20)) == 1);
+        t_say(t_now());
+        t_listen(); /* leaves when the test is over */
+        t_sleep(LW_MS(50));
+        for (int i = 0; i < BEYOND_A_WORD; i++) release_all(subs[i]);
+        t_say(t_now());
+    }
+}
+
+static void more_readers_than_a_word_has_bits_sleep_and_wake(void **state) {
+    struct lw_bus *bus = tt_bus(*state, NULL);
+    struct lw_pub *pub;
+    int64_t late = 0;
+    assert_ok(tt_pub_shaped(&pub, bus, "many", TT_RING, 128));
+    struct t_child child = t_fork(many_readers_body, *state);
+    for (uint64_t n = 0, round = 0; round < ROUNDS; round++) {
+        t_hear(&child);
+        t_sleep(LW_MS(50)); /* it sleeps */
+        int64_t sent = t_now();
+        assert_ok(tt_send(pub, n++, 0));
+        late += t_hear(&child) - sent;
+        n = tt_send_all(pub, n);
+        t_tell(&child, 0);
+        assert_ok(tt_send(pub, n++, LW_SEC(20)));
+        int64_t went = t_now();
+        late += went - t_hear(&child);
+    }
+    assert_true(late < LW_SEC(4)); /* each that is not woken would wake by itself a second later */
+    lw_pub_close(pub);
+    assert_ok(lw_bus_close(bus));
+}
+
 /* ---- holding and releasing --------------------------------------------------------------------------------------- */
 
 static void many_are_held_and_released_in_one_store(void **state) {
@@ -271,6 +320,30 @@ static void many_are_held_and_released_in_one_store(void **state) {
     assert_int_equal(stats.number, 2000);
     assert_int_equal(stats.bytes, stats.position);
     lw_sub_close(sub);
+    lw_pub_close(pub);
+    assert_ok(lw_bus_close(bus));
+}
+
+static void after_a_loop_the_message_is_the_last_one(void **state) {
+    struct lw_bus *bus = tt_bus(*state, NULL);
+    struct lw_pub *pub = tt_pub(bus, "t");
+    for (int by_copy = 0; by_copy < 2; by_copy++) {
+        struct lw_sub_options opt = LW_SUB_OPTIONS_INIT;
+        struct lw_msg msg = {0};
+        struct lw_sub *sub;
+        opt.max_lag = by_copy ? TT_RING / 2 : 0;
+        assert_ok(lw_sub_open(&sub, bus, "t", &opt));
+        tt_send_many(pub, 0, 100);
+        for (int64_t timeout = 0; timeout < 2; timeout++) {
+            while (lw_sub_next(sub, &msg, timeout * LW_MS(5)) == 1) {
+            }
+            assert_int_equal(msg.number, by_copy * 100 + 99); /* its data may be gone, by copy */
+        }
+        assert_ok(lw_sub_release(sub, &msg));
+        lw_sub_rewind(sub);
+        assert_int_equal(lw_sub_next(sub, &msg, 0), LW_EEMPTY);
+        lw_sub_close(sub);
+    }
     lw_pub_close(pub);
     assert_ok(lw_bus_close(bus));
 }
@@ -502,7 +575,9 @@ int main(void) {
         t_test(a_durable_place_holds_back_while_nobody_is_there),
         t_test(sixty_four_subscribers_and_the_next_is_refused),
         t_test(one_slot_or_hundreds_if_made_so),
+        t_test(more_readers_than_a_word_has_bits_sleep_and_wake),
         t_test(many_are_held_and_released_in_one_store),
+        t_test(after_a_loop_the_message_is_the_last_one),
         t_test(rewound_what_was_held_comes_again),
         t_test(copying_into_a_buffer_that_is_too_small),
         t_test(a_subscriber_can_not_write_into_messages),

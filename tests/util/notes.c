@@ -37,7 +37,7 @@ struct lw__writer tn_moved(const struct lw__writer *w, struct lw__lane *to) {
     moved.lane = to;
     moved.slot = &to->slots[w->slot - w->lane->slots];
     moved.tx.ring = to->data;
-    moved.tx.cursor = &to->ctl->tail;
+    moved.tx.lap = (uintptr_t)to->data - (w->tx.pos & ~w->tx.mask);
     moved.tx.lock = &to->ctl->lock;
     moved.tx.section =
         &to->slots[(struct lw__slot *)(void *)((char *)w->tx.section - offsetof(struct lw__slot, section)) -
@@ -68,7 +68,7 @@ void tn_put(struct lw__writer *w, unsigned who, uint64_t n) {
     uint64_t len = make(&note, who, n, 0), pos = w->tx.pos;
     char *here = w->tx.ring + (pos & w->tx.mask);
     memcpy(here + 8, &note, len);
-    lw__tx_publish(&w->tx, here, pos + lw__record_size(len), lw__header(len, t_type(id_of(&note), len), LW__COMMITTED));
+    lw__tx_publish(&w->tx, pos, here, lw__record_size(len), lw__header(len, t_type(id_of(&note), len), LW__COMMITTED));
 }
 
 int64_t tn_send_batch(struct lw__writer *w, unsigned who, uint64_t n, unsigned count) {
