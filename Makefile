@@ -6,13 +6,14 @@ SECONDS ?= 60
 FILTER ?= .
 OP ?= *
 HOURS ?= 1
+TRIALS ?= 1000000
 
 BUILD = gcc libc6-dev cmake ninja-build
 CLANG = clang libclang-rt-14-dev
 TESTS = $(BUILD) libcmocka-dev strace
 MODEL = spin gcc libc6-dev
 
-.PHONY: all help test quick chaos soak fail kill peers demo bench bench-check san tsan-long arm64 fuzz planted model lint install clean
+.PHONY: all help test quick chaos soak fail kill damage peers demo bench bench-check san tsan-long arm64 fuzz planted model lint install clean
 
 all: ## build the tool, build/laneway, and the libraries
 	@scripts/need $(BUILD)
@@ -52,6 +53,12 @@ kill: ## a kill at every instruction of everything, of recoveries too, and stops
 	@scripts/need $(TESTS)
 	@scripts/build gcc
 	@nice build/gcc/tests/kill --stop 300 --op '$(OP)'
+
+damage: ## files damaged while nobody has them open: flipped bits, pages swapped, old or gone, cut off; TRIALS=1000000 of them
+	@scripts/need $(TESTS)
+	@scripts/build gcc
+	@build/gcc/tests/damage --trials $$(($(TRIALS) / 4))
+	@build/gcc/tests/damage --each
 
 peers: ## 10,000 peers and links: deaths seen, none reported falsely, what they cost; some minutes, 4 GiB in memory
 	@scripts/need $(TESTS)

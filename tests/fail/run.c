@@ -65,11 +65,21 @@ void run_wait(bool (*turn)(void *arg), void *arg, const char *what) {
     }
 }
 
+/* A child of the one that was killed takes a moment to die of it, and has its name until then. */
+static int open_bus(struct lw_bus **bus, const struct lw_bus_options *opt) {
+    int rc = lw_bus_open(bus, opt);
+    for (int64_t end = t_now() + LW_SEC(20); rc == LW_EHELD && run.ledger->killed && t_now() < end;) {
+        t_sleep(LW_MS(1));
+        rc = lw_bus_open(bus, opt);
+    }
+    return rc;
+}
+
 bool run_bus(struct lw_bus **bus, const char *dir, const char *node) {
     struct lw_bus_options opt = LW_BUS_OPTIONS_INIT;
     opt.dir = dir;
     opt.node = node;
-    return SETUP(lw_bus_open(bus, &opt)) >= 0;
+    return SETUP(open_bus(bus, &opt)) >= 0;
 }
 
 struct peer {

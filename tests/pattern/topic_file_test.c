@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "util/topic_util.h"
@@ -365,14 +366,44 @@ static int full_disk_body(void *arg) {
     return 0;
 }
 
-static void a_full_disk_is_an_error_at_creation_and_others_go_on(void **state) {
+/* All but so many bytes of the disk. */
+static void fill_disk(const char *dir, uint64_t left) {
+    struct statvfs fs;
+    T_NEED(!statvfs(dir, &fs) && fs.f_bfree * fs.f_frsize > left);
+    int fd = open(tt_text("%s/filler", dir), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    T_NEED(fd >= 0 && !posix_fallocate(fd, 0, (off_t)(fs.f_bfree * fs.f_frsize - left)));
+    close(fd);
+}
+
+static int full_ext4_body(void *arg) {
+    const char *dir = arg;
+    char command[4 * T_PATH + 200];
+    snprintf(command, sizeof command,
+             "exec 2>/dev/null; PATH=$PATH:/usr/sbin:/sbin; truncate -s 8M '%s.img' && mkfs.ext4 -q -m 0 '%s.img' && "
+             "mount -o loop '%s.img' '%s'",
+             dir, dir, dir, dir);
+    if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) || system(command)) return 77;
+    fill_disk(dir, 640 << 10);
+    on_a_full_disk(tt_bus(tt_text("%s/bus", dir), NULL), tt_text("%s/bus", dir));
+    return 0;
+}
+
+static void in_small_disk(void **state, int (*body)(void *), const char *name) {
     char dir[T_PATH];
     snprintf(dir, sizeof dir, "%.200s.disk", *(char **)state);
     if (mkdir(dir, 0700)) fail();
-    struct t_child child = t_fork(full_disk_body, dir);
+    struct t_child child = t_fork(body, dir);
     int status = t_wait(&child);
-    if (status == 77) t_skip(__func__, "needs root, to mount a small disk");
+    if (status == 77) t_skip(name, "needs root, to mount a small disk");
     assert_int_equal(status, 0);
+}
+
+static void a_full_disk_is_an_error_at_creation_and_others_go_on(void **state) {
+    in_small_disk(state, full_disk_body, __func__);
+}
+
+static void a_full_ext4_is_an_error_at_creation_and_others_go_on(void **state) {
+    in_small_disk(state, full_ext4_body, __func__);
 }
 
 /* ---- the file under those who use it ----------------------------------------------------------------------------- */
@@ -499,6 +530,7 @@ int main(void) {
         t_test(modes_are_private),
         t_test(without_permission_path_owner_mode_and_uid_are_told),
         t_test(a_full_disk_is_an_error_at_creation_and_others_go_on),
+        t_test(a_full_ext4_is_an_error_at_creation_and_others_go_on),
         t_test(removed_by_hand_under_a_waiting_subscriber),
         t_test(removed_and_made_again_by_hand_under_a_waiting_subscriber),
         t_test(removed_by_hand_under_a_waiting_publisher),
