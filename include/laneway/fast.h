@@ -278,9 +278,8 @@ LW_INLINE int lw_sub_release(struct lw_sub *sub, const struct lw_msg *msg) {
     struct lw__rx *rx = (struct lw__rx *)(void *)sub;
     uint64_t end = msg->next;
     /* Mostly all that was handed out; else some of it, or it was before. */
-    if (LW__UNLIKELY(end != rx->pos || end == rx->head) && end - rx->head - 1 >= rx->pos - rx->head) {
+    if (LW__UNLIKELY(end != rx->pos || end == rx->head) && end - rx->head - 1 >= rx->pos - rx->head)
         return lw__sub_release_slow(sub, msg);
-    }
     rx->head = end;
     lw__cursor_store(rx->cursor, end, msg->number + 1);
     if (LW__UNLIKELY(lw__is_any(rx->wanted))) lw__sub_ring(sub);

@@ -260,8 +260,8 @@ static int many_readers_body(void *dir) {
         t_say(0);
         T_NEED(lw_sub_next(subs[BEYOND_A_WORD - 1], &msg, LW_SEC(20)) == 1);
         t_say(t_now());
-        t_listen(); /* leaves when the test is over */
-        t_sleep(LW_MS(50));
+        t_listen();         /* leaves when the test is over */
+        t_sleep(LW_MS(50)); /* mostly the publisher sleeps by then */
         for (int i = 0; i < BEYOND_A_WORD; i++) release_all(subs[i]);
         t_say(t_now());
     }
@@ -270,22 +270,20 @@ static int many_readers_body(void *dir) {
 static void more_readers_than_a_word_has_bits_sleep_and_wake(void **state) {
     struct lw_bus *bus = tt_bus(*state, NULL);
     struct lw_pub *pub;
-    int64_t late = 0;
     assert_ok(tt_pub_shaped(&pub, bus, "many", TT_RING, 128));
     struct t_child child = t_fork(many_readers_body, *state);
     for (uint64_t n = 0, round = 0; round < ROUNDS; round++) {
         t_hear(&child);
-        t_sleep(LW_MS(50)); /* it sleeps */
+        t_sleep(LW_MS(50)); /* mostly it sleeps by then */
         int64_t sent = t_now();
         assert_ok(tt_send(pub, n++, 0));
-        late += t_hear(&child) - sent;
+        assert_true(t_hear(&child) - sent < t_prompt());
         n = tt_send_all(pub, n);
         t_tell(&child, 0);
         assert_ok(tt_send(pub, n++, LW_SEC(20)));
         int64_t went = t_now();
-        late += went - t_hear(&child);
+        assert_true(went - t_hear(&child) < t_prompt());
     }
-    assert_true(late < LW_SEC(4)); /* each that is not woken would wake by itself a second later */
     lw_pub_close(pub);
     assert_ok(lw_bus_close(bus));
 }
